@@ -1,0 +1,61 @@
+"""The two bases of every shape: what a server must refuse, and what a reader must tolerate.
+
+``Request`` rejects unknown members (a typo never passes silently); ``Document`` tolerates them, so that
+a listener or client survives members added later.
+"""
+
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic.alias_generators import to_camel
+
+
+class Wire(BaseModel):
+    """A frozen value with camelCase names on the wire and snake_case names in Python."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+
+    schema_name: ClassVar[str] = ""
+    """Name of the exported JSON Schema, without ending; empty for a part of another shape."""
+
+    def to_wire(self) -> dict[str, Any]:
+        """The JSON object as Python values; absent members are left out, never ``None``."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    def to_json(self) -> bytes:
+        """The JSON object as UTF-8 bytes; absent members are left out."""
+        return self.__pydantic_serializer__.to_json(self, by_alias=True, exclude_none=True)
+
+    @classmethod
+    def from_json(cls, data: bytes | str) -> Self:
+        """Read UTF-8 JSON. Raises pydantic.ValidationError that lists every violation."""
+        return cls.model_validate_json(data)
+
+
+class Request(Wire):
+    """What a client sends: unknown members are violations."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Document(Wire):
+    """What a server sends: unknown members are ignored by readers."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+def _integral(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("must be an integer")
+    if isinstance(value, float):
+        if not value.is_integer():
+            raise ValueError("must be an integer")
+        return int(value)
+    return value
+
+
+Integer = Annotated[int, BeforeValidator(_integral)]
+"""A JSON integer: ``5`` and ``5.0`` are, ``"5"`` and ``true`` are not."""
+
+Text = Annotated[str, StringConstraints(strict=True)]
+"""A JSON string; numbers are not turned into text."""

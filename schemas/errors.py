@@ -1,0 +1,38 @@
+"""The error body of the HTTP API (``queue-behaviour.md`` 1.4)."""
+
+from typing import Any, Final
+
+from schemas.base import Document
+from schemas.times import Time
+
+ERROR_STATUS: Final[dict[str, int]] = {
+    "MalformedPayload": 400,
+    "InvalidRequestArguments": 400,
+    "InputValidationError": 400,
+    "InputError": 400,
+    "AuthenticationFailed": 401,
+    "InsufficientScopes": 403,
+    "ResourceNotFound": 404,
+    "RequestConflict": 409,
+    "ResourceExpired": 410,
+    "InputTooLarge": 413,
+    "InternalServerError": 500,
+}
+"""HTTP status of each error code."""
+
+
+class RequestInfo(Document):
+    method: str
+    params: dict[str, str]
+    payload: Any
+    time: Time
+
+
+class ErrorResponse(Document):
+    """What every refused call answers; ``message`` is markdown that ends with a footer."""
+
+    schema_name = "error-response"
+
+    code: str
+    message: str
+    request_info: RequestInfo

@@ -1,0 +1,62 @@
+"""Identifiers: one annotated string per kind, with the exact pattern the wire allows.
+
+Patterns: ``queue-schemas.json``. URL parameters use :data:`PARAMETER_PATTERNS`, which are a little
+wider for ``workerType`` (``queue-behaviour.md`` 1.1). All patterns are meant for ``fullmatch``.
+"""
+
+from typing import Annotated, Final
+
+import slugid as _slugid
+from pydantic import Field, StringConstraints
+
+SLUGID_PATTERN: Final = r"[A-Za-z0-9_-]{8}[Q-T][A-Za-z0-9_-][CGKOSWaeimquy26-][A-Za-z0-9_-]{10}[AQgw]"
+GENERIC_ID_PATTERN: Final = r"[a-zA-Z0-9_-]{1,38}"
+WORKER_TYPE_PATTERN: Final = r"[a-z]([-a-z0-9]{0,36}[a-z0-9])?"
+TASK_QUEUE_ID_PATTERN: Final = GENERIC_ID_PATTERN + "/" + WORKER_TYPE_PATTERN
+PROJECT_ID_PATTERN: Final = r"[a-zA-Z0-9._/-]{1,500}"
+PRINTABLE_PATTERN: Final = r"[ -~]*"
+
+
+def slugid() -> str:
+    """A fresh 22-character id that never starts with a dash (a version 4 UUID)."""
+    made = _slugid.nice()
+    return made.decode() if isinstance(made, bytes) else str(made)
+
+
+def _whole(pattern: str) -> StringConstraints:
+    return StringConstraints(pattern=f"^(?:{pattern})$", strict=True)
+
+
+Slugid = Annotated[str, _whole(SLUGID_PATTERN)]
+TaskId = Annotated[str, _whole(SLUGID_PATTERN), Field(description="22-character slugid of the task")]
+TaskGroupId = Annotated[str, _whole(SLUGID_PATTERN), Field(description="22-character slugid of the group")]
+ProvisionerId = Annotated[str, _whole(GENERIC_ID_PATTERN)]
+WorkerType = Annotated[str, _whole(WORKER_TYPE_PATTERN)]
+TaskQueueId = Annotated[
+    str, _whole(TASK_QUEUE_ID_PATTERN), Field(description="<provisionerId>/<workerType>, where workers claim")
+]
+WorkerGroup = Annotated[str, _whole(GENERIC_ID_PATTERN)]
+WorkerId = Annotated[str, _whole(GENERIC_ID_PATTERN)]
+SchedulerId = Annotated[str, _whole(GENERIC_ID_PATTERN)]
+ProjectId = Annotated[str, _whole(PROJECT_ID_PATTERN)]
+Scope = Annotated[str, _whole(PRINTABLE_PATTERN)]
+
+PARAMETER_PATTERNS: Final[dict[str, str]] = {
+    "taskId": SLUGID_PATTERN,
+    "taskGroupId": SLUGID_PATTERN,
+    "taskQueueId": TASK_QUEUE_ID_PATTERN,
+    "provisionerId": GENERIC_ID_PATTERN,
+    "workerType": GENERIC_ID_PATTERN,
+    "workerGroup": GENERIC_ID_PATTERN,
+    "workerId": GENERIC_ID_PATTERN,
+    "runId": r"[1-9]*[0-9]+",
+    "name": r"[\x20-\x7e]+",
+}
+"""What a URL parameter must match as a whole, by its name."""
+
+QUERY_PATTERNS: Final[dict[str, str]] = {
+    "continuationToken": r"(?s:.*.)",
+    "limit": r"[0-9]+",
+    "quarantined": r"true|false",
+}
+"""What a query-string value must match as a whole, by its key."""
