@@ -1,0 +1,85 @@
+"""Why a call is refused: one class per wire error code, without HTTP.
+
+The status of each code lives in ``schemas.errors``; only the API turns a code into a reply.
+"""
+
+from typing import ClassVar
+
+
+class QueueError(Exception):
+    """The call is refused."""
+
+    code: ClassVar[str] = "InternalServerError"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class MalformedPayload(QueueError):
+    """The body is not JSON of the kind that was promised."""
+
+    code = "MalformedPayload"
+
+
+class InvalidRequestArguments(QueueError):
+    """A URL parameter or the query string is out of form."""
+
+    code = "InvalidRequestArguments"
+
+
+class InputValidationError(QueueError):
+    """The body violates its schema."""
+
+    code = "InputValidationError"
+
+
+class InputError(QueueError):
+    """The input has the right shape and is wrong all the same."""
+
+    code = "InputError"
+
+
+class AuthenticationFailed(QueueError):
+    """The credentials are not valid."""
+
+    code = "AuthenticationFailed"
+
+
+class InsufficientScopes(QueueError):
+    """The caller lacks scopes."""
+
+    code = "InsufficientScopes"
+
+
+class ResourceNotFound(QueueError):
+    """There is no such thing."""
+
+    code = "ResourceNotFound"
+
+
+class RequestConflict(QueueError):
+    """The state of the thing forbids the call."""
+
+    code = "RequestConflict"
+
+
+class InputTooLarge(QueueError):
+    """The input is larger than the service accepts."""
+
+    code = "InputTooLarge"
+
+
+def task_not_found(task_id: str) -> ResourceNotFound:
+    return ResourceNotFound(
+        f"`{task_id}` does not correspond to a task that exists.\n"
+        "Are you sure this task has already been submitted?"
+    )
+
+
+def run_not_found(task_id: str, run_id: int) -> ResourceNotFound:
+    return ResourceNotFound(f"Task `{task_id}` has no run {run_id}.")
+
+
+def group_not_found(task_group_id: str) -> ResourceNotFound:
+    return ResourceNotFound(f"There is no task group with taskGroupId `{task_group_id}`.")

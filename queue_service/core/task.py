@@ -1,0 +1,103 @@
+"""A task as the rules see it, and a change of it as the store writes it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from schemas.messages import Message
+from schemas.task import Priority, Requires, Run, TaskState, TaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Everything of a task that a rule needs; the payload stays in its own, never updated, row."""
+
+    task_id: str
+    task_queue_id: str
+    scheduler_id: str
+    project_id: str
+    task_group_id: str
+    deadline: datetime
+    expires: datetime
+    requires: Requires
+    retries: int
+    routes: tuple[str, ...]
+    tags: Mapping[str, str]
+    priority: Priority
+    retries_left: int
+    runs: tuple[Run, ...] = ()
+    ever_resolved: bool = False
+    """Set at the first resolution and never cleared, not even by a rerun (``queue-behaviour.md`` 5)."""
+    claimed_by_id: bool = False
+    """The running run was taken by ``claimTask``, so that its worker may ask for it again (6.3)."""
+    version: int = 0
+
+    @property
+    def state(self) -> TaskState:
+        return self.runs[-1].state if self.runs else "unscheduled"
+
+    @property
+    def last_run(self) -> Run | None:
+        return self.runs[-1] if self.runs else None
+
+    @property
+    def resolved(self) -> bool:
+        return self.state in ("completed", "failed", "exception")
+
+    def deadline_passed(self, now: datetime) -> bool:
+        return self.deadline <= now
+
+    def status(self) -> TaskStatus:
+        """The status as the wire has it. The values were validated when they came in."""
+        provisioner_id, _, worker_type = self.task_queue_id.partition("/")
+        return TaskStatus.model_construct(
+            task_id=self.task_id,
+            provisioner_id=provisioner_id,
+            worker_type=worker_type,
+            task_queue_id=self.task_queue_id,
+            scheduler_id=self.scheduler_id,
+            project_id=self.project_id,
+            task_group_id=self.task_group_id,
+            priority=self.priority,
+            deadline=self.deadline,
+            expires=self.expires,
+            retries_left=self.retries_left,
+            state=self.state,
+            runs=self.runs,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One transition: the task before (None when it is new) and after, and what must be told.
+
+    ``after is before`` when the call is a repeat that only tells again, or does nothing at all.
+    """
+
+    before: Task | None
+    after: Task
+    messages: tuple[Message, ...] = ()
+
+    @property
+    def alters(self) -> bool:
+        """Whether there is anything to write."""
+        return self.after is not self.before
+
+    @property
+    def resolves(self) -> bool:
+        """Whether the task ended by this change, so that dependents and its group must look."""
+        return self.alters and self.after.resolved and (self.before is None or not self.before.resolved)
+
+    @property
+    def queues(self) -> bool:
+        """Whether a run became pending by this change and takes its place at the end of its class."""
+        return (
+            self.alters
+            and self.after.state == "pending"
+            and (self.before is None or len(self.before.runs) < len(self.after.runs))
+        )
+
+
+def nothing(task: Task) -> Change:
+    """The change that changes and tells nothing."""
+    return Change(task, task)

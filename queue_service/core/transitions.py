@@ -1,0 +1,383 @@
+"""The state machine: every way a task may change (``queue-behaviour.md`` 6.1 to 6.8).
+
+Each function takes the task as it stands and the time, and returns the change with the messages in
+publishing order, or raises the error of the wire. Calls that find nothing to do return a change that
+does not alter the task; repeats tell their messages again.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Literal, assert_never
+
+from queue_service.core.errors import RequestConflict, run_not_found
+from queue_service.core.task import Change, Task, nothing
+from schemas.messages import (
+    Message,
+    TaskCompletedMessage,
+    TaskDefinedMessage,
+    TaskExceptionMessage,
+    TaskFailedMessage,
+    TaskPendingMessage,
+    TaskPriorityChangedMessage,
+    TaskRunningMessage,
+    TaskTags,
+)
+from schemas.task import (
+    MAX_RUNS,
+    ExceptionReason,
+    Priority,
+    ReasonCreated,
+    ReasonResolved,
+    Run,
+    TaskStatus,
+)
+
+Outcome = Literal["completed", "failed"]
+
+RETRYING_REASONS: dict[str, ReasonCreated] = {
+    "worker-shutdown": "retry",
+    "intermittent-task": "task-retry",
+    "claim-expired": "retry",
+}
+"""Reasons that take a retry while there is one, and why the next run is then created."""
+
+
+# ---- coming into being ------------------------------------------------------------------------------
+
+
+def create(unscheduled: Task, now: datetime, *, unmet_dependencies: bool) -> Change:
+    """A new task: pending at once unless it waits for dependencies (3.1)."""
+    defined = _defined(unscheduled)
+    if unmet_dependencies:
+        return Change(None, unscheduled, (defined,))
+    after = _with_new_run(unscheduled, "scheduled", now)
+    return Change(None, after, (defined, _pending(after)))
+
+
+def repeat_create(task: Task) -> Change:
+    """The same createTask again: nothing changes, its messages are told again (3.2)."""
+    if len(task.runs) == 1 and task.state == "pending":
+        return Change(task, task, (_defined(task), _pending(task)))
+    return Change(task, task, (_defined(task),))
+
+
+def schedule(task: Task, now: datetime) -> Change:
+    """scheduleTask: run 0 becomes pending whatever the dependencies are (6.2)."""
+    _refuse_after_deadline(task, now, "scheduled")
+    return _schedule(task, now)
+
+
+def dependencies_met(task: Task, now: datetime) -> Change:
+    """The last dependency was satisfied; a dependent past its deadline stays as it is (4)."""
+    return nothing(task) if task.deadline_passed(now) else _schedule(task, now)
+
+
+def _schedule(task: Task, now: datetime) -> Change:
+    if task.runs:
+        return nothing(task)
+    after = _with_new_run(task, "scheduled", now)
+    return Change(task, after, (_pending(after),))
+
+
+# ---- work -------------------------------------------------------------------------------------------
+
+
+def claim(
+    task: Task,
+    now: datetime,
+    taken_until: datetime,
+    *,
+    worker_group: str,
+    worker_id: str,
+    by_id: bool = False,
+) -> Change:
+    """A worker takes the pending last run. The caller made sure that it is pending."""
+    run = task.runs[-1]
+    if run.state != "pending":
+        raise RequestConflict(f"Run {run.run_id} of task `{task.task_id}` is {run.state}, not pending.")
+    claimed = run.model_copy(
+        update={
+            "state": "running",
+            "worker_group": worker_group,
+            "worker_id": worker_id,
+            "started": now,
+            "taken_until": taken_until,
+        }
+    )
+    after = replace(_with_last_run(task, claimed), claimed_by_id=by_id)
+    return Change(task, after, (_running(after),))
+
+
+def claim_by_id(
+    task: Task, run_id: int, now: datetime, taken_until: datetime, *, worker_group: str, worker_id: str
+) -> Change:
+    """claimTask (6.3): the named run, if it is the last one and pending, or already held this way."""
+    if task.deadline_passed(now):
+        raise RequestConflict(_deadline_text(task, "claimed"))
+    run = run_of(task, run_id)
+    if run is task.last_run and run.state == "pending":
+        return claim(task, now, taken_until, worker_group=worker_group, worker_id=worker_id, by_id=True)
+    holder = (run.worker_group, run.worker_id)
+    if (
+        run is task.last_run
+        and run.state == "running"
+        and task.claimed_by_id
+        and holder == (worker_group, worker_id)
+    ):
+        return Change(task, task, (_running(task),))
+    raise RequestConflict(
+        f"Run {run_id} of task `{task.task_id}` cannot be claimed: it is {run.state}, "
+        f"{'the last run' if run is task.last_run else 'not the last run'}, "
+        f"held by {'/'.join(str(part) for part in holder) if run.worker_id else 'nobody'}."
+    )
+
+
+def reclaim(task: Task, run_id: int, now: datetime, taken_until: datetime) -> Change:
+    """reclaimTask: the holder of a running run keeps it longer; tells nothing (6.4)."""
+    run = run_of(task, run_id)
+    if task.deadline_passed(now):
+        raise RequestConflict(_deadline_text(task, "reclaimed"))
+    if run is not task.last_run or run.state != "running":
+        raise RequestConflict(_not_running_text(task, run, "reclaimed"))
+    return Change(task, _with_last_run(task, run.model_copy(update={"taken_until": taken_until})))
+
+
+def report(task: Task, run_id: int, outcome: Outcome, now: datetime) -> Change:
+    """reportCompleted and reportFailed; there is no deadline check, and a repeat tells again (6.4)."""
+    run = run_of(task, run_id)
+    if run is not task.last_run or run.state not in ("running", outcome):
+        raise RequestConflict(_not_running_text(task, run, f"reported {outcome}"))
+    if run.state == outcome:
+        return Change(task, task, (_reported(task, outcome),))
+    after = _resolved(task, outcome, outcome, now)
+    return Change(task, after, (_reported(after, outcome),))
+
+
+def report_exception(task: Task, run_id: int, reason: ExceptionReason, now: datetime) -> Change:
+    """reportException: two of the five reasons take a retry; a repeat tells again (6.4)."""
+    run = run_of(task, run_id)
+    if run is task.last_run and run.state == "running":
+        return _end_with_exception(task, reason, now)
+    later = task.runs[run_id + 1 :]
+    if run.state != "exception" or run.reason_resolved != reason or len(later) > 1:
+        raise RequestConflict(_not_running_text(task, run, f"reported as exception {reason}"))
+    messages: tuple[Message, ...] = (_exception(task, run),)
+    if later and later[0].state == "pending" and later[0].reason_created == RETRYING_REASONS.get(reason):
+        messages = (*messages, _pending(task))
+    return Change(task, task, messages)
+
+
+def expire_claim(task: Task, now: datetime) -> Change:
+    """The worker's time ran out (6.5). A claim that was renewed, and a task past its deadline, stay."""
+    run = task.last_run
+    if run is None or run.state != "running" or run.taken_until is None:
+        return nothing(task)
+    if run.taken_until > now or task.deadline_passed(now):
+        return nothing(task)
+    return _end_with_exception(task, "claim-expired", now)
+
+
+def _end_with_exception(task: Task, reason: ReasonResolved, now: datetime) -> Change:
+    """End the running run; append a retry where the reason and the retries left allow it."""
+    ended = task.runs[-1].model_copy(
+        update={"state": "exception", "reason_resolved": reason, "resolved": now}
+    )
+    retry_reason = RETRYING_REASONS.get(reason)
+    if retry_reason is None or task.retries_left == 0:
+        after = replace(_with_last_run(task, ended), ever_resolved=True)
+        return Change(task, after, (_exception(after, ended),))
+    retried = replace(_with_last_run(task, ended), retries_left=task.retries_left - 1)
+    after = _with_new_run(retried, retry_reason, now)
+    return Change(task, after, (_exception(after, ended), _pending(after)))
+
+
+# ---- ending from outside, and starting again --------------------------------------------------------
+
+
+def cancel(task: Task, now: datetime) -> Change:
+    """cancelTask: ends what is not ended; repeated, it tells again (6.2)."""
+    _refuse_after_deadline(task, now, "canceled")
+    return cancel_member(task, now)
+
+
+def cancel_member(task: Task, now: datetime) -> Change:
+    """What cancelTask and cancelTaskGroup do to one task before its deadline."""
+    run = task.last_run
+    if task.resolved:
+        if run is not None and run.reason_resolved == "canceled":
+            return Change(task, task, (_exception(task, run),))
+        return nothing(task)
+    after = _forced_exception(task, "canceled", now)
+    return Change(task, after, (_exception(after, after.runs[-1]),))
+
+
+def pass_deadline(task: Task, now: datetime) -> Change:
+    """The deadline passed before the task was resolved; worker ids are never told (6.6)."""
+    if task.resolved or task.deadline > now:
+        return nothing(task)
+    after = _forced_exception(task, "deadline-exceeded", now)
+    message = TaskExceptionMessage.model_construct(
+        status=after.status(), task=_tags(after), run_id=after.runs[-1].run_id
+    )
+    return Change(task, after, (message,))
+
+
+def rerun(task: Task, now: datetime) -> Change:
+    """rerunTask: a new run for a task that is resolved or was never scheduled (6.2)."""
+    _refuse_after_deadline(task, now, "rerun")
+    if task.state == "running":
+        return nothing(task)
+    if task.state == "pending":
+        return Change(task, task, (_pending(task),))
+    if len(task.runs) >= MAX_RUNS:
+        raise RequestConflict(
+            f"Task `{task.task_id}` has {MAX_RUNS} runs, which is the most a task may have."
+        )
+    retries_left = min(task.retries, MAX_RUNS - 1 - len(task.runs))
+    after = _with_new_run(replace(task, retries_left=retries_left), "rerun", now)
+    return Change(task, after, (_pending(after),))
+
+
+def change_priority(task: Task, priority: Priority, now: datetime) -> Change:
+    """changeTaskPriority: only for a task that was never resolved, and only to another value (6.8)."""
+    if task.deadline_passed(now):
+        raise RequestConflict(_deadline_text(task, "given another priority"))
+    if task.ever_resolved:
+        raise RequestConflict(f"Task `{task.task_id}` was already resolved; its priority cannot change.")
+    if task.priority == priority:
+        raise RequestConflict(f"Task `{task.task_id}` already has priority `{priority}`.")
+    after = replace(task, priority=priority)
+    message = TaskPriorityChangedMessage.model_construct(
+        status=after.status(), old_priority=task.priority, new_priority=priority
+    )
+    return Change(task, after, (message,))
+
+
+def change_member_priority(task: Task, priority: Priority, now: datetime) -> Change:
+    """What changeTaskGroupPriority does to one task: silently nothing where it does not apply (6.8)."""
+    if task.deadline_passed(now) or task.ever_resolved or task.priority == priority:
+        return nothing(task)
+    return Change(task, replace(task, priority=priority))
+
+
+# ---- parts ------------------------------------------------------------------------------------------
+
+
+def run_of(task: Task, run_id: int) -> Run:
+    """The run of that number. Raises ResourceNotFound."""
+    if run_id >= len(task.runs):
+        raise run_not_found(task.task_id, run_id)
+    return task.runs[run_id]
+
+
+def held(run: Run) -> tuple[str, str, datetime]:
+    """Worker group, worker id and ``takenUntil`` of a run that a worker has, or had."""
+    if run.worker_group is None or run.worker_id is None or run.taken_until is None:
+        raise ValueError(f"run {run.run_id} is {run.state} and was never claimed")
+    return run.worker_group, run.worker_id, run.taken_until
+
+
+def _refuse_after_deadline(task: Task, now: datetime, verb: str) -> None:
+    if task.deadline_passed(now):
+        raise RequestConflict(_deadline_text(task, verb))
+
+
+def _deadline_text(task: Task, verb: str) -> str:
+    return f"Task `{task.task_id}` cannot be {verb}: its deadline {task.deadline.isoformat()} has passed."
+
+
+def _not_running_text(task: Task, run: Run, verb: str) -> str:
+    reason = f" ({run.reason_resolved})" if run.reason_resolved else ""
+    place = "" if run is task.last_run else f", and run {len(task.runs) - 1} came after it"
+    return f"Run {run.run_id} of task `{task.task_id}` cannot be {verb}: it is {run.state}{reason}{place}."
+
+
+def _with_last_run(task: Task, run: Run) -> Task:
+    return replace(task, runs=(*task.runs[:-1], run))
+
+
+def _with_new_run(task: Task, reason: ReasonCreated, now: datetime) -> Task:
+    run = Run.model_construct(run_id=len(task.runs), state="pending", reason_created=reason, scheduled=now)
+    return replace(task, runs=(*task.runs, run), claimed_by_id=False)
+
+
+def _resolved(task: Task, state: Outcome, reason: ReasonResolved, now: datetime) -> Task:
+    run = task.runs[-1].model_copy(update={"state": state, "reason_resolved": reason, "resolved": now})
+    return replace(_with_last_run(task, run), ever_resolved=True)
+
+
+def _forced_exception(task: Task, reason: ReasonResolved, now: datetime) -> Task:
+    """End the last run in place, or make a run that only carries the exception."""
+    if task.runs:
+        ended = task.runs[-1].model_copy(
+            update={"state": "exception", "reason_resolved": reason, "resolved": now}
+        )
+        return replace(_with_last_run(task, ended), ever_resolved=True)
+    carrier = Run.model_construct(
+        run_id=0,
+        state="exception",
+        reason_created="exception",
+        reason_resolved=reason,
+        scheduled=now,
+        resolved=now,
+    )
+    return replace(task, runs=(carrier,), ever_resolved=True)
+
+
+def _tags(task: Task) -> TaskTags:
+    return TaskTags.model_construct(tags=dict(task.tags))
+
+
+def _defined(task: Task) -> TaskDefinedMessage:
+    """Always the status before scheduling: no runs, all retries left (3.3)."""
+    status: TaskStatus = replace(task, runs=(), retries_left=task.retries).status()
+    return TaskDefinedMessage.model_construct(status=status, task=_tags(task))
+
+
+def _pending(task: Task) -> TaskPendingMessage:
+    return TaskPendingMessage.model_construct(
+        status=task.status(), task=_tags(task), run_id=task.runs[-1].run_id
+    )
+
+
+def _running(task: Task) -> TaskRunningMessage:
+    run = task.runs[-1]
+    worker_group, worker_id, taken_until = held(run)
+    return TaskRunningMessage.model_construct(
+        status=task.status(),
+        task=_tags(task),
+        run_id=run.run_id,
+        worker_group=worker_group,
+        worker_id=worker_id,
+        taken_until=taken_until,
+    )
+
+
+def _reported(task: Task, outcome: Outcome) -> TaskCompletedMessage | TaskFailedMessage:
+    run = task.runs[-1]
+    kind: type[TaskCompletedMessage | TaskFailedMessage]
+    match outcome:
+        case "completed":
+            kind = TaskCompletedMessage
+        case "failed":
+            kind = TaskFailedMessage
+        case _:
+            assert_never(outcome)
+    worker_group, worker_id, _ = held(run)
+    return kind.model_construct(
+        status=task.status(),
+        task=_tags(task),
+        run_id=run.run_id,
+        worker_group=worker_group,
+        worker_id=worker_id,
+    )
+
+
+def _exception(task: Task, run: Run) -> TaskExceptionMessage:
+    return TaskExceptionMessage.model_construct(
+        status=task.status(),
+        task=_tags(task),
+        run_id=run.run_id,
+        worker_group=run.worker_group,
+        worker_id=run.worker_id,
+    )
