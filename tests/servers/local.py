@@ -17,10 +17,11 @@ def started_postgres(binaries: Path, *, fsync: bool) -> Iterator[str]:
     with workspace("postgres", "nobody") as place:
         data, port = place.path / "data", free_port()
         who = ["--username=postgres", "--auth=trust"]
-        place.run([binaries / "initdb", "-D", data, *who, "--encoding=UTF8", "--locale=C", "--no-sync"])
+        programs = place.reachable(binaries.parent) / binaries.name
+        place.run([programs / "initdb", "-D", data, *who, "--encoding=UTF8", "--locale=C", "--no-sync"])
         where = ["--listen_addresses=127.0.0.1", f"--port={port}", f"--unix_socket_directories={place.path}"]
         fast = [] if fsync else ["--fsync=off", "--synchronous_commit=off", "--full_page_writes=off"]
-        server: list[str | Path] = [binaries / "postgres", "-D", data, "--max_connections=200"]
+        server: list[str | Path] = [programs / "postgres", "-D", data, "--max_connections=200"]
         url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
         # SIGINT is the fast shutdown: clients are cut off instead of waited for.
         with place.serving([*server, *where, *fast], stop=signal.SIGINT) as process:

@@ -1,16 +1,19 @@
 """One server process in a temporary directory: under an unprivileged account, gone when we are gone."""
 
 import ctypes
+import fcntl
 import os
 import pwd
 import random
+import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +21,7 @@ from tests.servers.probes import NotUsable
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 20.0
+PREFIX: Final = "taskbus-test-"
 PORTS: Final = range(20_000, 32_000)
 """Below the ports that Linux gives to outgoing connections, which could take ours before the server does."""
 
@@ -31,10 +35,19 @@ class Workspace:
     def __init__(self, path: Path, account: pwd.struct_passwd | None) -> None:
         self.path = path
         self._log = path / "server.log"
+        self._account = account
         self._identity: dict[str, Any] = {}
         if account is not None:
             os.chown(path, account.pw_uid, account.pw_gid)
             self._identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+    def reachable(self, folder: Path) -> Path:
+        """The folder, or a copy when the account may not enter it (a checkout below /root, for instance)."""
+        if self._account is None or all(
+            place.stat().st_mode & stat.S_IXOTH for place in [folder, *folder.parents]
+        ):
+            return folder
+        return Path(shutil.copytree(folder, self.path / folder.name, symlinks=True))
 
     def run(self, command: Sequence[str | Path]) -> None:
         """Run a command to its end; raises NotUsable with its last lines when it fails."""
@@ -106,8 +119,25 @@ def workspace(*accounts: str) -> Iterator[Workspace]:
         account = next((known[name] for name in accounts if name in known), None)
         if account is None:
             raise NotUsable(f"root may not run it, and no account {' or '.join(accounts)} exists")
-    with tempfile.TemporaryDirectory(prefix="taskbus-test-", ignore_cleanup_errors=True) as path:
+    _remove_abandoned()
+    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as path, _owned(Path(path)):
         yield Workspace(Path(path), account)
+
+
+@contextmanager
+def _owned(folder: Path) -> Iterator[None]:
+    """Mark a folder as in use; the mark ends with this process, however that ends."""
+    with (folder / "owner.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _remove_abandoned() -> None:
+    """Remove what runs that were killed left behind."""
+    for lock_file in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/owner.lock"):
+        with suppress(OSError), lock_file.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock_file.parent, ignore_errors=True)
 
 
 def free_port() -> int:
