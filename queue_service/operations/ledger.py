@@ -1,0 +1,45 @@
+"""The tasks of one transaction as they stand, with what is to be written and told at its end."""
+
+from collections.abc import Mapping
+
+from queue_service.core.task import Change, Task
+from queue_service.store import outbox, tasks
+from queue_service.store.database import Tx
+
+
+class Ledger:
+    """Applies changes one after the other; a task that changes twice is written once.
+
+    Messages keep the order in which the changes were applied.
+    """
+
+    def __init__(self, loaded: Mapping[str, Task]) -> None:
+        self._loaded = dict(loaded)
+        self._current = dict(loaded)
+        self._outgoing: list[outbox.Outgoing] = []
+
+    def get(self, task_id: str) -> Task | None:
+        """The task with all changes so far."""
+        return self._current.get(task_id)
+
+    def apply(self, change: Change, *, caused_by: tuple[str, ...] = ()) -> Task:
+        """Take a change of a loaded task; ``caused_by`` as in :func:`outbox.messages_of`."""
+        self.tell(change, caused_by=caused_by)
+        self._current[change.after.task_id] = change.after
+        return change.after
+
+    def tell(self, change: Change, *, caused_by: tuple[str, ...] = ()) -> None:
+        """Take only the messages of a change."""
+        self._outgoing.extend(outbox.messages_of([change], caused_by=caused_by))
+
+    def add(self, outgoing: outbox.Outgoing) -> None:
+        """Take one more message."""
+        self._outgoing.append(outgoing)
+
+    async def write(self, tx: Tx) -> None:
+        """Save every altered task and record all messages."""
+        await tasks.save(
+            tx,
+            [Change(before, self._current[task_id]) for task_id, before in self._loaded.items()],
+        )
+        await outbox.record(tx, self._outgoing)

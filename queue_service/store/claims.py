@@ -1,0 +1,78 @@
+"""Picking work: the next pending runs of a task queue, and what has fallen due.
+
+The hot statements of the service; each has an EXPLAIN test on both databases.
+"""
+
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Integer, Select, bindparam, func, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from queue_service.core.task import Task
+from queue_service.store.database import Tx
+from queue_service.store.tables import PENDING, RUNNING, UNRESOLVED, tasks
+from queue_service.store.tasks import task_of
+from queue_service.store.types import Milliseconds
+
+_now = bindparam("now", type_=Milliseconds)
+_limit = bindparam("wanted", type_=Integer)
+
+PICK_PENDING: Final = (
+    select(tasks)
+    .where(text(PENDING), tasks.c.task_queue_id == bindparam("task_queue_id"), tasks.c.deadline > _now)
+    .order_by(tasks.c.priority, tasks.c.queue_order)
+    .limit(_limit)
+    .with_for_update(skip_locked=True)
+)
+PICK_EXPIRED: Final = (
+    select(tasks)
+    .where(text(RUNNING), tasks.c.taken_until <= _now, tasks.c.deadline > _now)
+    .order_by(tasks.c.taken_until)
+    .limit(_limit)
+    .with_for_update(skip_locked=True)
+)
+PICK_PAST_DEADLINE: Final = (
+    select(tasks)
+    .where(text(UNRESOLVED), tasks.c.deadline <= _now)
+    .order_by(tasks.c.deadline)
+    .limit(_limit)
+    .with_for_update(skip_locked=True)
+)
+NEXT_EXPIRING: Final = select(func.min(tasks.c.taken_until)).where(text(RUNNING), tasks.c.deadline > _now)
+NEXT_DEADLINE: Final = select(func.min(tasks.c.deadline)).where(text(UNRESOLVED))
+
+
+async def pick_pending(tx: Tx, task_queue_id: str, wanted: int) -> list[Task]:
+    """Up to ``wanted`` tasks with a pending run, most urgent and oldest first, locked."""
+    rows = await tx.connection.execute(
+        PICK_PENDING, {"task_queue_id": task_queue_id, "now": tx.now, "wanted": wanted}
+    )
+    return [task_of(row) for row in rows]
+
+
+async def pick_expired(tx: Tx, limit: int) -> list[Task]:
+    """Tasks whose claim has run out before their deadline, locked."""
+    return await _due(tx, PICK_EXPIRED, tx.now, limit)
+
+
+async def pick_past_deadline(tx: Tx, deadline: datetime, limit: int) -> list[Task]:
+    """Unresolved tasks whose deadline is at or before ``deadline``, locked."""
+    return await _due(tx, PICK_PAST_DEADLINE, deadline, limit)
+
+
+async def next_expiring(connection: AsyncConnection, now: datetime) -> datetime | None:
+    """When the next claim runs out."""
+    due: datetime | None = (await connection.execute(NEXT_EXPIRING, {"now": now})).scalar()
+    return due
+
+
+async def next_deadline(connection: AsyncConnection) -> datetime | None:
+    """The earliest deadline of an unresolved task."""
+    due: datetime | None = (await connection.execute(NEXT_DEADLINE)).scalar()
+    return due
+
+
+async def _due(tx: Tx, statement: Select[tuple[object, ...]], now: datetime, limit: int) -> list[Task]:
+    rows = await tx.connection.execute(statement, {"now": now, "wanted": limit})
+    return [task_of(row) for row in rows]

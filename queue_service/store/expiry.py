@@ -1,0 +1,77 @@
+"""Deleting what has expired (``queue-behaviour.md`` 11), in batches."""
+
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Delete, Integer, Text, bindparam, delete, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from queue_service.store.database import Tx
+from queue_service.store.rows import Rows
+from queue_service.store.tables import task_definitions, task_dependencies, task_groups, tasks
+from queue_service.store.types import Milliseconds
+
+_before = bindparam("before", type_=Milliseconds)
+_limit = bindparam("wanted", type_=Integer)
+
+EXPIRED_TASKS: Final = (
+    select(tasks.c.task_id)
+    .where(tasks.c.expires < _before)
+    .order_by(tasks.c.expires)
+    .limit(_limit)
+    .with_for_update(skip_locked=True)
+)
+_ids = Rows("ids", task_id=Text)
+DELETE_TASKS: Final = delete(tasks).where(tasks.c.task_id.in_(select(_ids.c.task_id)))
+DELETE_DEFINITIONS: Final = delete(task_definitions).where(
+    task_definitions.c.task_id.in_(select(_ids.c.task_id))
+)
+DELETE_GROUPS: Final = delete(task_groups).where(
+    task_groups.c.task_group_id.in_(
+        select(task_groups.c.task_group_id)
+        .where(task_groups.c.expires < _before)
+        .order_by(task_groups.c.expires)
+        .limit(_limit)
+    )
+)
+DELETE_DEPENDENCIES: Final = delete(task_dependencies).where(
+    task_dependencies.c.required_task_id.in_(
+        select(task_dependencies.c.required_task_id)
+        .where(task_dependencies.c.expires < _before)
+        .order_by(task_dependencies.c.expires)
+        .limit(_limit)
+    ),
+    task_dependencies.c.expires < _before,
+)
+NEXT_EXPIRY: Final = select(func.min(tasks.c.expires))
+
+
+async def delete_tasks(tx: Tx, before: datetime, limit: int) -> int:
+    """Delete tasks that expired before this time; how many there were."""
+    found = await tx.connection.execute(EXPIRED_TASKS, {"before": before, "wanted": limit})
+    task_ids = list(found.scalars())
+    if task_ids:
+        await tx.connection.execute(DELETE_TASKS, _ids.of(task_ids))
+        await tx.connection.execute(DELETE_DEFINITIONS, _ids.of(task_ids))
+    return len(task_ids)
+
+
+async def delete_groups(tx: Tx, before: datetime, limit: int) -> int:
+    """Delete group records that expired before this time; how many there were."""
+    return await _delete(tx, DELETE_GROUPS, before, limit)
+
+
+async def delete_dependencies(tx: Tx, before: datetime, limit: int) -> int:
+    """Delete dependency records whose dependent expired before this time; how many there were."""
+    return await _delete(tx, DELETE_DEPENDENCIES, before, limit)
+
+
+async def next_expiry(connection: AsyncConnection) -> datetime | None:
+    """When the next task expires."""
+    due: datetime | None = (await connection.execute(NEXT_EXPIRY)).scalar()
+    return due
+
+
+async def _delete(tx: Tx, statement: Delete, before: datetime, limit: int) -> int:
+    result: Any = await tx.connection.execute(statement, {"before": before, "wanted": limit})
+    return int(result.rowcount)

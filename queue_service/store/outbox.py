@@ -1,0 +1,121 @@
+"""The outbox: messages that commit with the state they tell about, until the broker has confirmed them.
+
+Rows that share an order key are published one after the other, the next only when the one before is
+confirmed; so per task, and from a task to what its end caused, nothing overtakes.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic_core import from_json, to_json
+from sqlalchemy import BigInteger, Integer, Text, delete, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from events.messages import OutboundMessage, encode
+from queue_service.core.task import Change
+from queue_service.store.database import Tx
+from queue_service.store.rows import Rows
+from queue_service.store.signals import OutboxFilled
+from queue_service.store.tables import outbox
+from schemas.messages import Message
+from schemas.times import to_ms
+
+_given = Rows(
+    "given",
+    place=Integer,
+    exchange=Text,
+    routing_key=Text,
+    cc=Text,
+    order_keys=Text,
+    body=Text,
+    created=BigInteger,
+)
+_COLUMNS: Final = ("exchange", "routing_key", "cc", "order_keys", "body", "created")
+APPEND: Final = insert(outbox).from_select(
+    list(_COLUMNS), select(*(_given.c[name] for name in _COLUMNS)).order_by(_given.c.place)
+)
+NEXT_BATCH: Final = select(outbox).order_by(outbox.c.id)
+_confirmed = Rows("confirmed", id=BigInteger)
+DELETE: Final = delete(outbox).where(outbox.c.id.in_(select(_confirmed.c.id)))
+DEPTH: Final = select(func.count(), func.min(outbox.c.created)).select_from(outbox)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to record: the task's routes for its CC keys, and what it must not overtake."""
+
+    message: Message
+    routes: tuple[str, ...]
+    order_keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """A recorded message as the relay takes it."""
+
+    id: int
+    order_keys: tuple[str, ...]
+    message: OutboundMessage
+
+
+def messages_of(changes: Iterable[Change], *, caused_by: tuple[str, ...] = ()) -> list[Outgoing]:
+    """All messages of these changes, in their order. ``caused_by``: further keys they must not overtake."""
+    return [
+        Outgoing(message, change.after.routes, (change.after.task_id, *caused_by))
+        for change in changes
+        for message in change.messages
+    ]
+
+
+async def record(tx: Tx, outgoing: Sequence[Outgoing]) -> None:
+    """Write messages into the outbox, in this order, within the caller's transaction."""
+    if not outgoing:
+        return
+    created = to_ms(tx.now)
+    rows = []
+    for place, item in enumerate(outgoing):
+        encoded = encode(item.message, item.routes)
+        rows.append(
+            {
+                "place": place,
+                "exchange": encoded.exchange,
+                "routing_key": encoded.routing_key,
+                "cc": to_json(encoded.cc).decode(),
+                "order_keys": to_json(item.order_keys).decode(),
+                "body": encoded.body.decode(),
+                "created": created,
+            }
+        )
+    await tx.connection.execute(APPEND, _given.parameters(rows))
+    tx.announce(OutboxFilled())
+
+
+async def next_batch(connection: AsyncConnection, limit: int) -> list[OutboxRow]:
+    """The oldest rows, oldest first.
+
+    There is no "last id" to go on from: PostgreSQL makes ids visible out of order, so a row with a smaller
+    id may appear later. Per task the order is right, because the task's row lock is held from the
+    allocation of the id to the commit.
+    """
+    rows = await connection.execute(NEXT_BATCH.limit(limit))
+    return [
+        OutboxRow(
+            id=row.id,
+            order_keys=tuple(from_json(row.order_keys)),
+            message=OutboundMessage(
+                exchange=row.exchange,
+                routing_key=row.routing_key,
+                cc=tuple(from_json(row.cc)),
+                body=row.body.encode(),
+                message_id=str(row.id),
+            ),
+        )
+        for row in rows
+    ]
+
+
+async def delete_confirmed(tx: Tx, ids: Sequence[int]) -> None:
+    """Forget rows that the broker has taken responsibility for."""
+    if ids:
+        await tx.connection.execute(DELETE, _confirmed.of(ids))

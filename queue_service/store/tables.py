@@ -1,0 +1,134 @@
+"""The tables. Columns repeated out of JSON exist for indexes and guards only.
+
+A task has one narrow row that every transition updates (``tasks``) and one row with its definition that is
+never updated (``task_definitions``). Timers are columns with partial indexes: an expired claim is a
+running row whose ``taken_until`` has passed. The conditions of partial indexes are literals, so that
+PostgreSQL's generic plans use them.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+
+from queue_service.store.types import Identity, Milliseconds
+
+metadata = MetaData()
+
+PENDING = "state = 'pending'"
+RUNNING = "state = 'running'"
+UNRESOLVED = "state IN ('unscheduled', 'pending', 'running')"
+NEVER_RESOLVED = "ever_resolved = 0"
+UNSATISFIED = "satisfied = 0"
+
+task_definitions = Table(
+    "task_definitions",
+    metadata,
+    Column("task_id", Text, primary_key=True),
+    Column("definition", Text, nullable=False, comment="task.json; its priority is that of creation"),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("task_id", Text, primary_key=True),
+    Column("version", Integer, nullable=False, comment="counts the changes; guards every update"),
+    Column("state", Text, nullable=False, comment="of the last run, or 'unscheduled'"),
+    Column("task_queue_id", Text, nullable=False),
+    Column("scheduler_id", Text, nullable=False),
+    Column("project_id", Text, nullable=False),
+    Column("task_group_id", Text, nullable=False),
+    Column("priority", SmallInteger, nullable=False, comment="place in PRIORITIES, 0 is the most urgent"),
+    Column("queue_order", BigInteger, comment="age of the pending run among its equals"),
+    Column("taken_until", Milliseconds, comment="when the running run's claim expires"),
+    Column("deadline", Milliseconds, nullable=False),
+    Column("expires", Milliseconds, nullable=False),
+    Column("requires", Text, nullable=False),
+    Column("retries", SmallInteger, nullable=False),
+    Column("retries_left", SmallInteger, nullable=False),
+    Column("ever_resolved", SmallInteger, nullable=False),
+    Column("claimed_by_id", SmallInteger, nullable=False),
+    Column("routes", Text, nullable=False, comment="JSON array"),
+    Column("tags", Text, nullable=False, comment="JSON object"),
+    Column("runs", Text, nullable=False, comment="JSON array of runs as on the wire"),
+)
+Index(
+    "tasks_pending",
+    tasks.c.task_queue_id,
+    tasks.c.priority,
+    tasks.c.queue_order,
+    sqlite_where=text(PENDING),
+    postgresql_where=text(PENDING),
+)
+Index("tasks_running", tasks.c.taken_until, sqlite_where=text(RUNNING), postgresql_where=text(RUNNING))
+Index("tasks_unresolved", tasks.c.deadline, sqlite_where=text(UNRESOLVED), postgresql_where=text(UNRESOLVED))
+Index("tasks_group", tasks.c.task_group_id, tasks.c.task_id)
+Index(
+    "tasks_group_open",
+    tasks.c.task_group_id,
+    sqlite_where=text(NEVER_RESOLVED),
+    postgresql_where=text(NEVER_RESOLVED),
+)
+Index("tasks_expires", tasks.c.expires)
+
+task_groups = Table(
+    "task_groups",
+    metadata,
+    Column("task_group_id", Text, primary_key=True),
+    Column("scheduler_id", Text, nullable=False),
+    Column("expires", Milliseconds, nullable=False, index=True),
+    Column("sealed", Milliseconds),
+)
+
+task_dependencies = Table(
+    "task_dependencies",
+    metadata,
+    Column("required_task_id", Text, primary_key=True),
+    Column("dependent_task_id", Text, primary_key=True),
+    Column("requires", Text, nullable=False),
+    Column("satisfied", SmallInteger, nullable=False, comment="sticky: a rerun does not take it back"),
+    Column("expires", Milliseconds, nullable=False, index=True, comment="of the dependent"),
+)
+Index(
+    "task_dependencies_unsatisfied",
+    task_dependencies.c.dependent_task_id,
+    sqlite_where=text(UNSATISFIED),
+    postgresql_where=text(UNSATISFIED),
+)
+
+resolutions = Table(
+    "resolutions",
+    metadata,
+    Column("id", Identity, primary_key=True, autoincrement=True),
+    Column("task_id", Text, nullable=False, comment="was resolved; dependents and group must look"),
+    Column("state", Text, nullable=False, comment="it was resolved as; a rerun may have changed it since"),
+    sqlite_autoincrement=True,
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Identity, primary_key=True, autoincrement=True, comment="the AMQP message-id"),
+    Column("exchange", Text, nullable=False),
+    Column("routing_key", Text, nullable=False),
+    Column("cc", Text, nullable=False, comment="JSON array of further routing keys"),
+    Column("order_keys", Text, nullable=False, comment="JSON array: rows that share a key keep their order"),
+    Column("body", Text, nullable=False),
+    Column("created", Milliseconds, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("expires", Milliseconds, nullable=False),
+)

@@ -1,0 +1,270 @@
+"""Task rows: read, lock, insert, and save under guard."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+from pydantic_core import from_json, to_json
+from sqlalchemy import (
+    BigInteger,
+    Integer,
+    Row,
+    Select,
+    SmallInteger,
+    Text,
+    func,
+    insert,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from queue_service.core.dependencies import Dependency
+from queue_service.core.task import Change, Task
+from queue_service.store.database import Concurrent, Tx
+from queue_service.store.rows import Rows
+from queue_service.store.signals import QueueFilled, TasksResolved, TimerSet
+from queue_service.store.tables import resolutions, task_definitions, tasks
+from schemas.task import PRIORITIES, Run, TaskDefinition
+from schemas.times import to_ms
+
+_RUNS: Final[TypeAdapter[tuple[Run, ...]]] = TypeAdapter(tuple[Run, ...])
+
+# ---- statements --------------------------------------------------------------------------------------
+
+_ids = Rows("ids", task_id=Text)
+
+SELECT_TASKS: Final = (
+    select(tasks).select_from(_ids.join(tasks, tasks.c.task_id == _ids.c.task_id)).order_by(tasks.c.task_id)
+)
+LOCK_TASKS: Final = SELECT_TASKS.with_for_update(of=tasks)
+SHARE_TASKS: Final = (
+    select(tasks.c.task_id, tasks.c.state, tasks.c.expires)
+    .select_from(_ids.join(tasks, tasks.c.task_id == _ids.c.task_id))
+    .order_by(tasks.c.task_id)
+    .with_for_update(of=tasks, read=True)
+)
+SELECT_DEFINITIONS: Final = select(task_definitions).select_from(
+    _ids.join(task_definitions, task_definitions.c.task_id == _ids.c.task_id)
+)
+
+_created_definition = Rows("given", task_id=Text, definition=Text)
+INSERT_DEFINITIONS: Final = (
+    upsert(task_definitions)
+    .from_select(
+        ["task_id", "definition"],
+        select(_created_definition.c.task_id, _created_definition.c.definition)
+        .where(true())
+        .order_by(_created_definition.c.task_id),
+    )
+    .on_conflict_do_nothing()
+    .returning(task_definitions.c.task_id)
+)
+
+_COLUMN_TYPES: Final[dict[str, Any]] = {
+    "task_id": Text,
+    "version": Integer,
+    "state": Text,
+    "task_queue_id": Text,
+    "scheduler_id": Text,
+    "project_id": Text,
+    "task_group_id": Text,
+    "priority": SmallInteger,
+    "queue_order": BigInteger,
+    "taken_until": BigInteger,
+    "deadline": BigInteger,
+    "expires": BigInteger,
+    "requires": Text,
+    "retries": SmallInteger,
+    "retries_left": SmallInteger,
+    "ever_resolved": SmallInteger,
+    "claimed_by_id": SmallInteger,
+    "routes": Text,
+    "tags": Text,
+    "runs": Text,
+}
+_MUTABLE: Final = (
+    "state",
+    "priority",
+    "taken_until",
+    "retries_left",
+    "ever_resolved",
+    "claimed_by_id",
+    "runs",
+)
+
+_created = Rows("given", **_COLUMN_TYPES)
+INSERT_TASKS: Final = insert(tasks).from_select(
+    list(_COLUMN_TYPES), select(*(_created.c[name] for name in _COLUMN_TYPES)).order_by(_created.c.task_id)
+)
+
+_changed = Rows(
+    "changed",
+    task_id=Text,
+    version=Integer,
+    queue_order=BigInteger,
+    **{name: _COLUMN_TYPES[name] for name in _MUTABLE},
+)
+SAVE_TASKS: Final = (
+    update(tasks)
+    .values(
+        **{name: _changed.c[name] for name in _MUTABLE},
+        version=_changed.c.version + 1,
+        queue_order=func.coalesce(_changed.c.queue_order, tasks.c.queue_order),
+    )
+    .where(tasks.c.task_id == _changed.c.task_id, tasks.c.version == _changed.c.version)
+    .returning(tasks.c.task_id)
+)
+
+_ended = Rows("given", task_id=Text, state=Text)
+INSERT_RESOLUTIONS: Final = insert(resolutions).from_select(
+    ["task_id", "state"], select(_ended.c.task_id, _ended.c.state)
+)
+
+
+# ---- functions ---------------------------------------------------------------------------------------
+
+
+async def get(connection: AsyncConnection, task_ids: Sequence[str]) -> dict[str, Task]:
+    """The tasks that exist, by id; without a lock."""
+    return await _tasks(connection, SELECT_TASKS, task_ids)
+
+
+async def lock(tx: Tx, task_ids: Sequence[str]) -> dict[str, Task]:
+    """The tasks that exist, by id, locked until the end of the transaction (in id order)."""
+    return await _tasks(tx.connection, LOCK_TASKS, task_ids)
+
+
+async def lock_states(tx: Tx, task_ids: Sequence[str]) -> dict[str, Dependency]:
+    """State and expiry of tasks that others wait for; they cannot change before the transaction ends."""
+    if not task_ids:
+        return {}
+    rows = await tx.connection.execute(SHARE_TASKS, _ids.of(_unique(task_ids)))
+    return {row.task_id: Dependency(row.task_id, row.state, row.expires) for row in rows}
+
+
+async def definitions(connection: AsyncConnection, task_ids: Sequence[str]) -> dict[str, TaskDefinition]:
+    """The definitions as they were at creation, by id."""
+    if not task_ids:
+        return {}
+    rows = await connection.execute(SELECT_DEFINITIONS, _ids.of(_unique(task_ids)))
+    return {row.task_id: TaskDefinition.from_json(row.definition) for row in rows}
+
+
+async def create(tx: Tx, created: Sequence[tuple[Change, TaskDefinition]]) -> None:
+    """Insert new tasks. Raises Concurrent when somebody else created one of them meanwhile."""
+    if not created:
+        return
+    rows = [
+        {"task_id": change.after.task_id, "definition": definition.to_json().decode()}
+        for change, definition in created
+    ]
+    inserted = await tx.connection.execute(INSERT_DEFINITIONS, _created_definition.parameters(rows))
+    if len(inserted.all()) != len(rows):
+        raise Concurrent("another transaction created the same task")
+    changes = [change for change, _ in created]
+    await tx.connection.execute(INSERT_TASKS, _created.parameters(_row(tx, change) for change in changes))
+    _announce(tx, changes)
+
+
+async def save(tx: Tx, changes: Iterable[Change]) -> None:
+    """Write what changed, each row under guard of the version that was read.
+
+    Raises Concurrent when a guard missed. Tasks that ended are put on the list of resolutions.
+    """
+    altering = [change for change in changes if change.alters]
+    if not altering:
+        return
+    saved = await tx.connection.execute(
+        SAVE_TASKS, _changed.parameters(_row(tx, change) for change in altering)
+    )
+    if len(saved.all()) != len(altering):
+        raise Concurrent("a task changed between reading and writing it")
+    ended = [
+        {"task_id": change.after.task_id, "state": change.after.state}
+        for change in altering
+        if change.resolves
+    ]
+    if ended:
+        await tx.connection.execute(INSERT_RESOLUTIONS, _ended.parameters(ended))
+        tx.announce(TasksResolved())
+    _announce(tx, altering)
+
+
+def _announce(tx: Tx, changes: Iterable[Change]) -> None:
+    for change in changes:
+        after = change.after
+        run = after.last_run
+        if change.queues:
+            tx.announce(QueueFilled(after.task_queue_id))
+        if run is not None and run.state == "running" and run.taken_until is not None:
+            tx.announce(TimerSet("claim", run.taken_until))
+        if change.before is None:
+            tx.announce(TimerSet("deadline", after.deadline))
+            tx.announce(TimerSet("expiry", after.expires))
+
+
+async def _tasks(
+    connection: AsyncConnection, statement: Select[Any], task_ids: Sequence[str]
+) -> dict[str, Task]:
+    if not task_ids:
+        return {}
+    rows = await connection.execute(statement, _ids.of(_unique(task_ids)))
+    return {row.task_id: task_of(row) for row in rows}
+
+
+def task_of(row: Row[Any]) -> Task:
+    """The task of a row of ``tasks``."""
+    return Task(
+        task_id=row.task_id,
+        task_queue_id=row.task_queue_id,
+        scheduler_id=row.scheduler_id,
+        project_id=row.project_id,
+        task_group_id=row.task_group_id,
+        deadline=row.deadline,
+        expires=row.expires,
+        requires=row.requires,
+        retries=row.retries,
+        routes=tuple(from_json(row.routes)),
+        tags=from_json(row.tags),
+        priority=PRIORITIES[row.priority],
+        retries_left=row.retries_left,
+        runs=_RUNS.validate_json(row.runs),
+        ever_resolved=bool(row.ever_resolved),
+        claimed_by_id=bool(row.claimed_by_id),
+        version=row.version,
+    )
+
+
+def _row(tx: Tx, change: Change) -> dict[str, Any]:
+    task = change.after
+    run = task.last_run
+    holds = run is not None and run.state == "running" and run.taken_until is not None
+    return {
+        "task_id": task.task_id,
+        "version": task.version,
+        "state": task.state,
+        "task_queue_id": task.task_queue_id,
+        "scheduler_id": task.scheduler_id,
+        "project_id": task.project_id,
+        "task_group_id": task.task_group_id,
+        "priority": PRIORITIES.index(task.priority),
+        "queue_order": tx.next_queue_order() if change.queues else None,
+        "taken_until": to_ms(run.taken_until) if holds and run and run.taken_until else None,
+        "deadline": to_ms(task.deadline),
+        "expires": to_ms(task.expires),
+        "requires": task.requires,
+        "retries": task.retries,
+        "retries_left": task.retries_left,
+        "ever_resolved": int(task.ever_resolved),
+        "claimed_by_id": int(task.claimed_by_id),
+        "routes": to_json(task.routes).decode(),
+        "tags": to_json(task.tags).decode(),
+        "runs": _RUNS.dump_json(task.runs, by_alias=True, exclude_none=True).decode(),
+    }
+
+
+def _unique(task_ids: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(task_ids))
