@@ -1,7 +1,7 @@
 """Handing out work: many claimWork calls in one transaction."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -22,6 +22,8 @@ class WorkRequest:
     worker_group: str
     worker_id: str
     wanted: int
+    alive: Callable[[], bool] = lambda: True
+    """Whether the worker still listens; nothing is claimed for one that left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ async def claim(tx: Tx, requests: Sequence[WorkRequest], *, timeout: timedelta) 
     for request in requests:
         queue = picked[request.task_queue_id]
         claimed = []
-        for _ in range(min(request.wanted, len(queue))):
+        for _ in range(min(request.wanted, len(queue)) if request.alive() else 0):
             change = transitions.claim(
                 queue.popleft(),
                 tx.now,
