@@ -1,0 +1,89 @@
+"""Taskbus for programs: the client of a task queue, workers, and short ways to define tasks.
+
+Create tasks with :class:`Queue` and :func:`command_task` or :func:`task_definition`; work on them with
+:class:`Worker`. To listen to what happens, use the package ``events``.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from schemas.ids import slugid
+    from taskbus.client import Queue
+    from taskbus.errors import (
+        ApiError,
+        AuthenticationFailed,
+        Conflict,
+        ConnectionFailed,
+        Expired,
+        InputError,
+        InputTooLarge,
+        InputValidationError,
+        InsufficientScopes,
+        InvalidRequestArguments,
+        InvalidResponse,
+        MalformedPayload,
+        NotFound,
+        ServerError,
+        TaskbusError,
+        TaskException,
+        TaskFailed,
+    )
+    from taskbus.runs import ClaimedRun, Handler
+    from taskbus.shell import CommandHandler
+    from taskbus.tasks import command_task, parse_duration, task_definition
+    from taskbus.worker import Worker
+
+__all__ = [
+    "ApiError",
+    "AuthenticationFailed",
+    "ClaimedRun",
+    "CommandHandler",
+    "Conflict",
+    "ConnectionFailed",
+    "Expired",
+    "Handler",
+    "InputError",
+    "InputTooLarge",
+    "InputValidationError",
+    "InsufficientScopes",
+    "InvalidRequestArguments",
+    "InvalidResponse",
+    "MalformedPayload",
+    "NotFound",
+    "Queue",
+    "ServerError",
+    "TaskException",
+    "TaskFailed",
+    "TaskbusError",
+    "Worker",
+    "command_task",
+    "parse_duration",
+    "slugid",
+    "task_definition",
+]
+
+_ELSEWHERE: Final = {
+    "ClaimedRun": "taskbus.runs",
+    "CommandHandler": "taskbus.shell",
+    "Handler": "taskbus.runs",
+    "Queue": "taskbus.client",
+    "Worker": "taskbus.worker",
+    "command_task": "taskbus.tasks",
+    "parse_duration": "taskbus.tasks",
+    "slugid": "schemas.ids",
+    "task_definition": "taskbus.tasks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # On first use: the HTTP client alone would double the time `taskbus --help` takes.
+    if name not in __all__:
+        raise AttributeError(f"module 'taskbus' has no attribute {name!r}")
+    value = getattr(import_module(_ELSEWHERE.get(name, "taskbus.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

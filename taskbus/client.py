@@ -1,0 +1,323 @@
+"""The queue's HTTP API as methods: values of ``schemas`` in, values of ``schemas`` out.
+
+One method per endpoint, named as in the API reference but in snake_case. Every method may raise ApiError (the
+server refused), ConnectionFailed (it could not be reached) and InvalidResponse (it is no task queue).
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import Final, Protocol, Self, TypeVar
+
+from pydantic import ValidationError
+
+from schemas.base import Document
+from schemas.queue import (
+    CancelTaskGroupResponse,
+    ChangeTaskPriorityRequest,
+    ClaimWorkRequest,
+    ClaimWorkResponse,
+    CreateTaskRequest,
+    ListDependentTasksResponse,
+    ListTaskGroupResponse,
+    TaskClaimRequest,
+    TaskClaimResponse,
+    TaskExceptionRequest,
+    TaskGroupPriorityChangeResponse,
+    TaskGroupResponse,
+    TaskReclaimResponse,
+    TasksRequest,
+    TasksResponse,
+    TasksStatusesResponse,
+    TaskStatusResponse,
+)
+from schemas.task import ExceptionReason, Priority, TaskDefinition, TaskDefinitionAndStatus, TaskStatus
+from taskbus.errors import InvalidResponse, describe
+from taskbus.transport import ANSWER_SECONDS, Auth, Query, Transport, root_url_from_environment
+
+LONG_POLL_SECONDS: Final = 35.0
+"""How long claim_work waits for an answer: the server holds the request for 20 s, the rest is slack."""
+
+_PREFIX: Final = ("api", "queue", "v1")
+
+_Answer = TypeVar("_Answer", bound=Document)
+
+
+class _Page(Protocol):
+    @property
+    def continuation_token(self) -> str | None: ...
+
+
+_AnyPage = TypeVar("_AnyPage", bound=_Page)
+
+
+class Ping(Document):
+    """A server that is up; ``uptime`` in seconds."""
+
+    alive: bool
+    uptime: float
+
+
+class Version(Document):
+    """Which program answers."""
+
+    version: str | None = None
+    commit: str | None = None
+    source: str | None = None
+    build: str | None = None
+
+
+class Queue:
+    """A client of one task queue service::
+
+        async with Queue("http://127.0.0.1:8080") as queue:
+            status = await queue.create_task(slugid(), command_task(["make"], queue="local/shell"))
+
+    ``root_url`` defaults to the environment (TASKBUS_ROOT_URL, TASKCLUSTER_ROOT_URL), else to the address
+    that ``taskbus serve`` takes by default. Server errors and lost connections are retried ``retries`` times,
+    after about 0.1 s, 0.2 s, 0.4 s and so on; refusals (4xx) never. At most ``connections`` calls are under
+    way at once, more wait their turn. ``auth`` makes the Authorization header of a request. ``sleep`` and
+    ``jitter`` are how retries wait; tests replace them.
+    """
+
+    def __init__(
+        self,
+        root_url: str | None = None,
+        *,
+        auth: Auth | None = None,
+        retries: int = 5,
+        connections: int = 64,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._transport = Transport(
+            root_url or root_url_from_environment(),
+            auth=auth,
+            retries=retries,
+            connections=connections,
+            sleep=sleep,
+            jitter=jitter,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._transport.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._transport.__aexit__(kind, error, trace)
+
+    @property
+    def root_url(self) -> str:
+        """Where the server is, without a final slash."""
+        return self._transport.root_url
+
+    # Monitoring
+
+    async def ping(self) -> Ping:
+        """Ask whether the server is up."""
+        return await self._get(Ping, "ping")
+
+    async def version(self) -> Version:
+        """Ask which version the server is."""
+        return await self._get(Version, "__version__")
+
+    async def heartbeat(self) -> None:
+        """Succeed if the server and what it depends on are well."""
+        await self._get(Document, "__heartbeat__")
+
+    async def lbheartbeat(self) -> None:
+        """Succeed if the server answers; for load balancers."""
+        await self._get(Document, "__lbheartbeat__")
+
+    # Tasks
+
+    async def create_task(self, task_id: str, definition: CreateTaskRequest) -> TaskStatus:
+        """Create a task. Repeating the call with the same definition is harmless.
+
+        Raises Conflict when the id exists with another definition, or when the group is sealed; InputError
+        when times or dependencies are impossible.
+        """
+        path = (*_PREFIX, "task", task_id)
+        content = await self._transport.request("PUT", path, body=definition.to_json())
+        return self._read(TaskStatusResponse, content).status
+
+    async def task(self, task_id: str) -> TaskDefinition:
+        """The definition of a task, with all defaults filled."""
+        return await self._get(TaskDefinition, "task", task_id)
+
+    async def status(self, task_id: str) -> TaskStatus:
+        """The state of a task and its runs."""
+        return (await self._get(TaskStatusResponse, "task", task_id, "status")).status
+
+    async def tasks(self, task_ids: Iterable[str]) -> dict[str, TaskDefinition]:
+        """The definitions of many tasks by id; ids the server does not know are left out."""
+        body = TasksRequest(task_ids=tuple(task_ids)).to_json()
+
+        def fetch(token: str | None) -> Awaitable[TasksResponse]:
+            return self._post(TasksResponse, "tasks", body=body, query={"continuationToken": token})
+
+        return {entry.task_id: entry.task async for page in _pages(fetch) for entry in page.tasks}
+
+    async def statuses(self, task_ids: Iterable[str]) -> dict[str, TaskStatus]:
+        """The states of many tasks by id; ids the server does not know are left out."""
+        body = TasksRequest(task_ids=tuple(task_ids)).to_json()
+
+        def fetch(token: str | None) -> Awaitable[TasksStatusesResponse]:
+            query = {"continuationToken": token}
+            return self._post(TasksStatusesResponse, "tasks", "status", body=body, query=query)
+
+        return {entry.task_id: entry.status async for page in _pages(fetch) for entry in page.statuses}
+
+    async def schedule_task(self, task_id: str) -> TaskStatus:
+        """Make an unscheduled task pending, whatever it depends on. Does nothing to a task that has runs."""
+        return (await self._post(TaskStatusResponse, "task", task_id, "schedule")).status
+
+    async def rerun_task(self, task_id: str) -> TaskStatus:
+        """Give a resolved task another run. Does nothing to a pending or running one."""
+        return (await self._post(TaskStatusResponse, "task", task_id, "rerun")).status
+
+    async def cancel_task(self, task_id: str) -> TaskStatus:
+        """Resolve a task as exception/canceled. Does nothing to a resolved one."""
+        return (await self._post(TaskStatusResponse, "task", task_id, "cancel")).status
+
+    async def change_task_priority(self, task_id: str, priority: Priority) -> TaskStatus:
+        """Change the priority of a task that was never resolved. Raises Conflict if it already has it."""
+        body = ChangeTaskPriorityRequest(new_priority=priority).to_json()
+        return (await self._post(TaskStatusResponse, "task", task_id, "priority", body=body)).status
+
+    async def list_dependent_tasks(
+        self, task_id: str, *, page_size: int | None = None
+    ) -> AsyncIterator[TaskDefinitionAndStatus]:
+        """The tasks that depend on this one, all pages of them."""
+
+        def fetch(token: str | None) -> Awaitable[ListDependentTasksResponse]:
+            return self.list_dependent_tasks_page(task_id, limit=page_size, continuation_token=token)
+
+        async for page in _pages(fetch):
+            for entry in page.tasks:
+                yield entry
+
+    async def list_dependent_tasks_page(
+        self, task_id: str, *, limit: int | None = None, continuation_token: str | None = None
+    ) -> ListDependentTasksResponse:
+        """One page of at most ``limit`` (1 to 1000) dependent tasks; the next begins at its token."""
+        query = {"limit": limit, "continuationToken": continuation_token}
+        return await self._get(ListDependentTasksResponse, "task", task_id, "dependents", query=query)
+
+    # Task groups
+
+    async def list_task_group(
+        self, task_group_id: str, *, page_size: int | None = None
+    ) -> AsyncIterator[TaskDefinitionAndStatus]:
+        """The tasks of a group, all pages of them."""
+
+        def fetch(token: str | None) -> Awaitable[ListTaskGroupResponse]:
+            return self.list_task_group_page(task_group_id, limit=page_size, continuation_token=token)
+
+        async for page in _pages(fetch):
+            for entry in page.tasks:
+                yield entry
+
+    async def list_task_group_page(
+        self, task_group_id: str, *, limit: int | None = None, continuation_token: str | None = None
+    ) -> ListTaskGroupResponse:
+        """One page of at most ``limit`` (1 to 1000) tasks of a group; the next begins at its token."""
+        query = {"limit": limit, "continuationToken": continuation_token}
+        return await self._get(ListTaskGroupResponse, "task-group", task_group_id, "list", query=query)
+
+    async def get_task_group(self, task_group_id: str) -> TaskGroupResponse:
+        """What is known about a group besides its tasks."""
+        return await self._get(TaskGroupResponse, "task-group", task_group_id)
+
+    async def seal_task_group(self, task_group_id: str) -> TaskGroupResponse:
+        """Allow no further tasks in a group."""
+        return await self._post(TaskGroupResponse, "task-group", task_group_id, "seal")
+
+    async def cancel_task_group(self, task_group_id: str) -> CancelTaskGroupResponse:
+        """Cancel the unresolved tasks of a group. Raises Conflict unless the group is sealed."""
+        return await self._post(CancelTaskGroupResponse, "task-group", task_group_id, "cancel")
+
+    async def change_task_group_priority(
+        self, task_group_id: str, priority: Priority
+    ) -> TaskGroupPriorityChangeResponse:
+        """Change the priority of all tasks of a group that were never resolved."""
+        body = ChangeTaskPriorityRequest(new_priority=priority).to_json()
+        parts = ("task-group", task_group_id, "priority")
+        return await self._post(TaskGroupPriorityChangeResponse, *parts, body=body)
+
+    # Worker interface
+
+    async def claim_work(
+        self, task_queue_id: str, *, worker_group: str, worker_id: str, tasks: int = 1
+    ) -> tuple[TaskClaimResponse, ...]:
+        """Claim up to ``tasks`` (1 to 32) pending runs. Waits about 20 s for work, then returns nothing."""
+        body = ClaimWorkRequest(worker_group=worker_group, worker_id=worker_id, tasks=tasks).to_json()
+        path = ("claim-work", task_queue_id)
+        answer = await self._post(ClaimWorkResponse, *path, body=body, answer_seconds=LONG_POLL_SECONDS)
+        return answer.tasks
+
+    async def claim_task(
+        self, task_id: str, run_id: int, *, worker_group: str, worker_id: str
+    ) -> TaskClaimResponse:
+        """Claim one pending run. Raises Conflict when it is not pending or somebody else has it."""
+        body = TaskClaimRequest(worker_group=worker_group, worker_id=worker_id).to_json()
+        return await self._post(TaskClaimResponse, *_run(task_id, run_id), "claim", body=body)
+
+    async def reclaim_task(self, task_id: str, run_id: int) -> TaskReclaimResponse:
+        """Hold a claimed run longer. Raises Conflict when the claim is lost."""
+        return await self._post(TaskReclaimResponse, *_run(task_id, run_id), "reclaim")
+
+    async def report_completed(self, task_id: str, run_id: int) -> TaskStatus:
+        """Resolve a claimed run: its work was done."""
+        return (await self._post(TaskStatusResponse, *_run(task_id, run_id), "completed")).status
+
+    async def report_failed(self, task_id: str, run_id: int) -> TaskStatus:
+        """Resolve a claimed run: its work was done and found wanting."""
+        return (await self._post(TaskStatusResponse, *_run(task_id, run_id), "failed")).status
+
+    async def report_exception(self, task_id: str, run_id: int, reason: ExceptionReason) -> TaskStatus:
+        """Resolve a claimed run: something other than its work is at fault."""
+        body = TaskExceptionRequest(reason=reason).to_json()
+        return (await self._post(TaskStatusResponse, *_run(task_id, run_id), "exception", body=body)).status
+
+    # Calls
+
+    async def _get(self, shape: type[_Answer], *path: str, query: Query | None = None) -> _Answer:
+        return self._read(shape, await self._transport.request("GET", _PREFIX + path, query=query))
+
+    async def _post(
+        self,
+        shape: type[_Answer],
+        *path: str,
+        body: bytes | None = None,
+        query: Query | None = None,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> _Answer:
+        content = await self._transport.request(
+            "POST", _PREFIX + path, body=body, query=query, answer_seconds=answer_seconds
+        )
+        return self._read(shape, content)
+
+    def _read(self, shape: type[_Answer], content: bytes) -> _Answer:
+        try:
+            return shape.from_json(content)
+        except ValidationError as error:
+            raise InvalidResponse(self.root_url, describe(error)) from error
+
+
+def _run(task_id: str, run_id: int) -> tuple[str, str, str, str]:
+    return "task", task_id, "runs", str(run_id)
+
+
+async def _pages(fetch: Callable[[str | None], Awaitable[_AnyPage]]) -> AsyncIterator[_AnyPage]:
+    """Every page, the first one fetched with None and each other with the token of the one before."""
+    token: str | None = None
+    while True:
+        page = await fetch(token)
+        yield page
+        token = page.continuation_token
+        if not token:
+            return

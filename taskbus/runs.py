@@ -1,0 +1,214 @@
+"""One claimed run on its way: the handler works, the claim is renewed, the outcome is reported.
+
+Rules: ``queue-behaviour.md`` 6.4. Whoever loses a claim reports nothing: the run belongs to somebody else.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import datetime
+from typing import Any, Final, Literal, Protocol
+
+from schemas.queue import TaskClaimResponse, TaskCredentials, TaskReclaimResponse
+from schemas.task import ExceptionReason, JsonObject, TaskDefinition, TaskStatus
+from taskbus.clock import Clock, within
+from taskbus.errors import ApiError, Conflict, TaskbusError, TaskException, TaskFailed
+from taskbus.transport import backoff
+
+logger = logging.getLogger(__name__)
+
+FIRST_DELAY: Final = 1.0
+"""Seconds before a report or a reclaim is tried again; the client has retried already."""
+
+Outcome = Literal["completed", "failed"] | ExceptionReason
+
+
+class QueueCalls(Protocol):
+    """What of the client a claimed run needs."""
+
+    async def reclaim_task(self, task_id: str, run_id: int) -> TaskReclaimResponse: ...
+    async def report_completed(self, task_id: str, run_id: int) -> TaskStatus: ...
+    async def report_failed(self, task_id: str, run_id: int) -> TaskStatus: ...
+    async def report_exception(self, task_id: str, run_id: int, reason: ExceptionReason) -> TaskStatus: ...
+
+
+class ClaimedRun:
+    """A run that this worker holds; what a handler is given.
+
+    ``taken_until`` (the server's time) and ``credentials`` are those of the latest renewal.
+    """
+
+    def __init__(self, claim: TaskClaimResponse, clock: Clock) -> None:
+        self.task_id: str = claim.status.task_id
+        self.run_id: int = claim.run_id
+        self.task: TaskDefinition = claim.task
+        self.worker_group: str = claim.worker_group
+        self.worker_id: str = claim.worker_id
+        self.taken_until: datetime = claim.taken_until
+        self.credentials: TaskCredentials = claim.credentials
+        run = claim.status.runs[claim.run_id]
+        # Server's time and ours at one moment: the two clocks need not agree, only run at one speed.
+        self._server_origin = run.started or run.scheduled
+        self._origin = clock.time()
+
+    @property
+    def payload(self) -> JsonObject:
+        """What the task asks the worker to do."""
+        return self.task.payload
+
+    @property
+    def expires(self) -> float:
+        """When the claim ends, on the clock of this worker."""
+        return self._origin + (self.taken_until - self._server_origin).total_seconds()
+
+    def renew(self, answer: TaskReclaimResponse) -> None:
+        """Take over what a reclaim brought."""
+        self.taken_until = answer.taken_until
+        self.credentials = answer.credentials
+
+    def __repr__(self) -> str:
+        return f"{self.task_id}/{self.run_id}"
+
+
+Handler = Callable[[ClaimedRun], Awaitable[None]]
+"""The work. To return means completed, :class:`TaskFailed` means failed, and :class:`TaskException` an
+exception with its reason. Any other exception is logged with its traceback and means failed: the task's own
+code is wrong, and running it elsewhere would not help. A handler is cancelled when the claim is lost or when
+the worker stops; it should clean up and let the cancellation pass."""
+
+
+class Attempt:
+    """The life of one claimed run in this worker."""
+
+    def __init__(
+        self,
+        run: ClaimedRun,
+        queue: QueueCalls,
+        handler: Handler,
+        *,
+        clock: Clock,
+        jitter: Callable[[], float],
+    ) -> None:
+        self.run = run
+        self._queue = queue
+        self._handler = handler
+        self._clock = clock
+        self._jitter = jitter
+        self._handling: asyncio.Task[None] | None = None
+        self._shutting_down = False
+
+    async def execute(self) -> None:
+        """Run the handler and report what came of it, unless the claim is lost before."""
+        await self._while_held(self._handle_and_report())
+
+    async def give_back(self) -> None:
+        """Report worker-shutdown without having started, so that another worker gets the task at once."""
+        await self._while_held(self._report("worker-shutdown"))
+
+    def shut_down(self) -> None:
+        """Cancel the handler and report worker-shutdown. Leaves a report that is under way alone."""
+        if self._handling is not None:
+            self._shutting_down = True
+            self._handling.cancel()
+
+    async def _while_held(self, work: Coroutine[Any, Any, None]) -> None:
+        working = asyncio.create_task(work)
+        holding = asyncio.create_task(self._hold())
+        try:
+            await asyncio.wait({working, holding}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            holding.cancel()
+            working.cancel()
+            await asyncio.wait({working, holding})
+        if not working.cancelled():
+            working.result()
+
+    async def _handle_and_report(self) -> None:
+        self._handling = asyncio.create_task(self._handle())
+        try:
+            await asyncio.wait({self._handling})
+        finally:
+            handling, self._handling = self._handling, None
+            if not handling.done():
+                handling.cancel()
+                await asyncio.wait({handling})
+        await self._report(self._outcome(handling))
+
+    async def _handle(self) -> None:
+        await self._handler(self.run)
+
+    def _outcome(self, handling: asyncio.Task[None]) -> Outcome:
+        if handling.cancelled():
+            if self._shutting_down:
+                return "worker-shutdown"
+            logger.error("the handler of %r cancelled itself", self.run)
+            return "failed"
+        match handling.exception():
+            case None:
+                return "completed"
+            case TaskFailed() as failure:
+                logger.info("%r failed: %s", self.run, failure)
+                return "failed"
+            case TaskException() as problem:
+                logger.warning("%r could not be worked on: %s", self.run, problem)
+                return problem.reason
+            case error:
+                logger.error("the handler of %r raised", self.run, exc_info=error)
+                return "failed"
+
+    async def _report(self, outcome: Outcome) -> None:
+        """Report until the server has an opinion about it; the end of the claim cancels this."""
+        failures = 0
+        while True:
+            try:
+                await self._send(outcome)
+            except TaskbusError as error:
+                if isinstance(error, ApiError) and error.status < 500:
+                    logger.warning("%r is not ours to report as %s: %s", self.run, outcome, error)
+                    return
+                delay = backoff(failures, self._jitter, first=FIRST_DELAY)
+                logger.warning("reporting %r failed, again in %.1f s: %s", self.run, delay, error)
+            else:
+                logger.info("%r: %s", self.run, outcome)
+                return
+            failures += 1
+            await self._clock.sleep(delay)
+
+    async def _send(self, outcome: Outcome) -> None:
+        match outcome:
+            case "completed":
+                await self._queue.report_completed(self.run.task_id, self.run.run_id)
+            case "failed":
+                await self._queue.report_failed(self.run.task_id, self.run.run_id)
+            case reason:
+                await self._queue.report_exception(self.run.task_id, self.run.run_id, reason)
+
+    async def _hold(self) -> None:
+        """Renew the claim at half of its life, again and again. Returns when it is lost."""
+        while True:
+            await self._clock.sleep(max(0.0, self._left() / 2))
+            try:
+                renewed = await within(self._clock, max(0.0, self._left()), self._reclaim())
+            except Conflict as refusal:
+                logger.warning("the claim of %r is lost, its handler is cancelled: %s", self.run, refusal)
+                return
+            except TimeoutError:
+                logger.error("the claim of %r ran out, its handler is cancelled", self.run)
+                return
+            self.run.renew(renewed)
+
+    async def _reclaim(self) -> TaskReclaimResponse:
+        failures = 0
+        while True:
+            try:
+                return await self._queue.reclaim_task(self.run.task_id, self.run.run_id)
+            except Conflict:
+                raise
+            except TaskbusError as error:
+                delay = backoff(failures, self._jitter, first=FIRST_DELAY)
+                logger.warning("renewing the claim of %r failed, again in %.1f s: %s", self.run, delay, error)
+            failures += 1
+            await self._clock.sleep(delay)
+
+    def _left(self) -> float:
+        return self.run.expires - self._clock.time()

@@ -1,0 +1,76 @@
+"""An HTTP server that records what it is asked and answers what the test tells it to."""
+
+import asyncio
+import json
+from collections import deque
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import web
+from aiohttp.test_utils import RawTestServer
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One request: ``target`` is path and query exactly as they came over the wire."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int = 200
+    body: Any = None
+    headers: dict[str, str] | None = None
+    disconnect: bool = False
+    """Close the connection instead of answering."""
+    silence: bool = False
+    """Never answer."""
+
+
+def refusal(status: int, code: str, message: str) -> Answer:
+    """An error as the queue sends it."""
+    footer = f"\n\n---\n\n* method:     task\n* errorCode:  {code}\n* statusCode: {status}\n* time:       now"
+    info = {"method": "task", "params": {"taskId": "x"}, "payload": {}, "time": "2024-05-01T12:00:00.000Z"}
+    return Answer(status, {"code": code, "message": message + footer, "requestInfo": info})
+
+
+class RecordingServer:
+    """Gives the answers in order, and the last one again when there are no more."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self.seen: list[Seen] = []
+        self.answers = deque(answers)
+        self.url = ""
+        self._server = RawTestServer(self._handle)
+
+    async def __aenter__(self) -> Self:
+        await self._server.start_server()
+        self.url = str(self._server.make_url("")).rstrip("/")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._server.close()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.seen.append(Seen(request.method, request.raw_path, dict(request.headers), await request.read()))
+        answer = self.answers.popleft() if len(self.answers) > 1 else self.answers[0]
+        if answer.silence:
+            await asyncio.Event().wait()
+        if answer.disconnect:
+            assert request.transport is not None
+            request.transport.close()
+            return web.Response()
+        if isinstance(answer.body, bytes):
+            return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
+        return web.json_response(answer.body, status=answer.status, headers=answer.headers)
