@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from events.errors import BrokerUnavailable
+
 DEFAULT_HEARTBEAT = 30
 
 
@@ -55,6 +57,18 @@ class Address:
         scheme = "amqps" if self.tls else "amqp"
         vhost = "" if self.virtual_host == "/" else self.virtual_host
         return f"{scheme}://{self.user}@{self.host}:{self.port}/{vhost}"
+
+    def unreachable(self, error: BaseException) -> BrokerUnavailable:
+        """The error to raise when connecting failed: the reason, and what to do about it."""
+        if isinstance(error, TimeoutError):
+            return BrokerUnavailable(
+                f"the AMQP broker at {self} does not answer in time: "
+                "check that it is running and that nothing between blocks the port"
+            )
+        reason = str(error) or type(error).__name__
+        return BrokerUnavailable(
+            f"cannot reach the AMQP broker at {self} ({reason}): start it, or correct the AMQP URL"
+        )
 
 
 def _tls(query: dict[str, str]) -> ssl.SSLContext:

@@ -78,16 +78,9 @@ class Publisher:
                 for exchange in self._exchanges:
                     await link.declare(exchange)
                 await link.select_confirms()
-        except TimeoutError as error:
-            link.lose("no answer in time")
-            raise BrokerUnavailable(
-                f"the AMQP broker at {address} does not answer within {CONNECT_TIMEOUT:g} s: "
-                "check that it is running and that nothing between blocks the port"
-            ) from error
         except OSError as error:
-            raise BrokerUnavailable(
-                f"cannot reach the AMQP broker at {address} ({error}): start it, or correct the AMQP URL"
-            ) from error
+            link.lose("connecting failed")
+            raise address.unreachable(error) from error
         except BaseException:
             link.lose("connecting was given up")
             raise

@@ -1,0 +1,231 @@
+"""What a queue wants to hear: one class per exchange, with the words of its routing key as typed filters.
+
+``TaskCompleted(task_queue_id="prov/*")`` asks for the tasks of one provisioner,
+``TaskCompleted.route("ci.#")`` for tasks with such a route, and ``bind("exchange/build/normalized", "#")``
+for anything on any exchange. The words follow the declarations in ``events.exchanges``; a test compares
+them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar, cast
+
+from events import keys
+from events.exchanges import MAX_KEY_BYTES, Exchange, exchange_for
+from events.keys import ANY_WORD, ANY_WORDS
+from events.messages import ROUTE_PREFIX
+from schemas import messages
+from schemas.messages import Message
+
+M = TypeVar("M")
+M_co = TypeVar("M_co", covariant=True)
+P = TypeVar("P", bound=Message)
+
+
+class Binding(Protocol[M_co]):
+    """One binding of a queue to an exchange, whose events are of type ``M_co``."""
+
+    @property
+    def exchange(self) -> str:
+        """Full name of the exchange."""
+
+    @property
+    def routing_key_pattern(self) -> str:
+        """Topic pattern; ``*`` is one word, ``#`` any number of them."""
+
+    @property
+    def message_type(self) -> type[M_co] | None:
+        """Class of the events; None for plain JSON values."""
+
+
+@dataclass(frozen=True)
+class PatternBinding(Generic[M]):
+    """A binding with a pattern that was spelled out."""
+
+    exchange: str
+    routing_key_pattern: str
+    message_type: type[M] | None = None
+
+
+def bind(exchange: str, pattern: str = ANY_WORDS) -> Binding[Any]:
+    """A binding to any exchange, by its full name.
+
+    Its events are plain JSON values, unless the exchange is one of ours. Raises ValueError for a pattern that
+    AMQP cannot carry.
+    """
+    if not exchange:
+        raise ValueError(
+            "exchange: expected the full name of an exchange; the default one cannot be bound to"
+        )
+    return PatternBinding(exchange, _checked("pattern", pattern))
+
+
+def _checked(field: str, pattern: str) -> str:
+    if len(pattern.encode()) > MAX_KEY_BYTES:
+        raise ValueError(f"{field}: expected at most {MAX_KEY_BYTES} bytes, got {pattern!r}")
+    for word in pattern.split("."):
+        if word not in (ANY_WORD, ANY_WORDS) and (ANY_WORD in word or ANY_WORDS in word):
+            raise ValueError(
+                f"{field}: * and # stand for whole words, they cannot be part of one: {pattern!r}"
+            )
+    return pattern
+
+
+class _Declared(Generic[P]):
+    """A binding to one of our exchanges; its fields are words of the routing key."""
+
+    declared: ClassVar[Exchange]
+
+    def __post_init__(self) -> None:
+        keys.pattern(self.declared, **self._words())
+
+    @property
+    def exchange(self) -> str:
+        return self.declared.full_name
+
+    @property
+    def routing_key_pattern(self) -> str:
+        return keys.pattern(self.declared, **self._words())
+
+    @property
+    def message_type(self) -> type[P]:
+        return cast(type[P], self.declared.payload)
+
+    def _words(self) -> dict[str, str | int | None]:
+        return dict(vars(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskBinding(_Declared[P]):
+    """Messages about tasks. A filter that is unset lets everything pass; ``"_"`` asks for an absent word.
+
+    ``task_queue_id="prov/type"`` is short for ``provisioner_id="prov", worker_type="type"``; each half may be
+    ``*``. Raises ValueError, naming the filter, for a value that no message can have.
+    """
+
+    task_id: str | None = None
+    run_id: int | str | None = None
+    worker_group: str | None = None
+    worker_id: str | None = None
+    provisioner_id: str | None = None
+    worker_type: str | None = None
+    task_queue_id: str | None = None
+    scheduler_id: str | None = None
+    task_group_id: str | None = None
+    routing_key_kind: str | None = "primary"
+
+    @classmethod
+    def route(cls, route: str) -> Binding[P]:
+        """Tasks that carry such a route in ``task.routes``; ``*`` is one word of it, ``#`` any number."""
+        if not route:
+            raise ValueError("route: expected a route such as 'index.project.*' or 'ci.#', got an empty text")
+        pattern = _checked("route", ROUTE_PREFIX + route)
+        return PatternBinding(cls.declared.full_name, pattern, cast(type[P], cls.declared.payload))
+
+    def _words(self) -> dict[str, str | int | None]:
+        words = super()._words()
+        queue = words.pop("task_queue_id")
+        if queue is None:
+            return words
+        halves = str(queue).split("/")
+        if len(halves) != 2:
+            raise ValueError(f"task_queue_id: expected provisioner_id/worker_type, got {queue!r}")
+        for name, half in zip(("provisioner_id", "worker_type"), halves, strict=True):
+            if words[name] not in (None, half):
+                raise ValueError(f"{name}: {words[name]!r} contradicts task_queue_id {queue!r}")
+            words[name] = half
+        return words
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupBinding(_Declared[P]):
+    """Messages about task groups. A filter that is unset lets everything pass."""
+
+    task_group_id: str | None = None
+    scheduler_id: str | None = None
+    routing_key_kind: str | None = "primary"
+
+
+class TaskDefined(TaskBinding[messages.TaskDefinedMessage]):
+    """A task exists."""
+
+    declared = exchange_for(messages.TaskDefinedMessage)
+
+
+class TaskPending(TaskBinding[messages.TaskPendingMessage]):
+    """A run waits for a worker."""
+
+    declared = exchange_for(messages.TaskPendingMessage)
+
+
+class TaskRunning(TaskBinding[messages.TaskRunningMessage]):
+    """A worker claimed a run."""
+
+    declared = exchange_for(messages.TaskRunningMessage)
+
+
+class ArtifactCreated(TaskBinding[messages.ArtifactCreatedMessage]):
+    """An artifact of a run can be fetched."""
+
+    declared = exchange_for(messages.ArtifactCreatedMessage)
+
+
+class TaskCompleted(TaskBinding[messages.TaskCompletedMessage]):
+    """A run, and its task, ended successfully."""
+
+    declared = exchange_for(messages.TaskCompletedMessage)
+
+
+class TaskFailed(TaskBinding[messages.TaskFailedMessage]):
+    """A run ended, and its work was found wanting."""
+
+    declared = exchange_for(messages.TaskFailedMessage)
+
+
+class TaskException(TaskBinding[messages.TaskExceptionMessage]):
+    """A run ended for a reason outside its work."""
+
+    declared = exchange_for(messages.TaskExceptionMessage)
+
+
+class TaskPriorityChanged(TaskBinding[messages.TaskPriorityChangedMessage]):
+    """A task got another priority."""
+
+    declared = exchange_for(messages.TaskPriorityChangedMessage)
+
+
+class TaskGroupResolved(GroupBinding[messages.TaskGroupResolvedMessage]):
+    """Every task of a group is resolved."""
+
+    declared = exchange_for(messages.TaskGroupResolvedMessage)
+
+
+class TaskGroupSealed(GroupBinding[messages.TaskGroupSealedMessage]):
+    """No task can be added to a group any more."""
+
+    declared = exchange_for(messages.TaskGroupSealedMessage)
+
+
+class TaskGroupPriorityChanged(GroupBinding[messages.TaskGroupPriorityChangedMessage]):
+    """The unresolved tasks of a group got another priority."""
+
+    declared = exchange_for(messages.TaskGroupPriorityChangedMessage)
+
+
+BINDINGS: Final[Mapping[str, type[TaskBinding[Any]] | type[GroupBinding[Any]]]] = {
+    binding.declared.name: binding
+    for binding in (
+        TaskDefined,
+        TaskPending,
+        TaskRunning,
+        ArtifactCreated,
+        TaskCompleted,
+        TaskFailed,
+        TaskException,
+        TaskGroupResolved,
+        TaskGroupSealed,
+        TaskPriorityChanged,
+        TaskGroupPriorityChanged,
+    )
+}
+"""The binding classes by the short names of their exchanges, such as ``task-completed``."""
