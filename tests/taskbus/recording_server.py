@@ -10,6 +10,8 @@ from typing import Any, Self
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer
 
+from taskbus.client import Queue
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -74,3 +76,15 @@ class RecordingServer:
         if isinstance(answer.body, bytes):
             return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
         return web.json_response(answer.body, status=answer.status, headers=answer.headers)
+
+
+class Waits(list[float]):
+    """Takes the place of sleeping."""
+
+    async def sleep(self, seconds: float) -> None:
+        self.append(seconds)
+
+
+def client(server: RecordingServer | str, **options: Any) -> Queue:
+    options = {"sleep": Waits().sleep, "jitter": lambda: 0.0, **options}
+    return Queue(server if isinstance(server, str) else server.url, **options)

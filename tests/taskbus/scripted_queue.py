@@ -1,0 +1,78 @@
+"""A queue for worker tests: hands out what the test gives it and records every call."""
+
+import asyncio
+from collections import defaultdict, deque
+from typing import Any
+
+from schemas.queue import TaskClaimResponse, TaskReclaimResponse
+from schemas.task import TaskStatus
+from tests.taskbus import samples
+
+Call = tuple[str, *tuple[Any, ...]]
+
+
+class ScriptedQueue:
+    """``fail(verb, error, …)`` makes the next calls of a verb raise; without it they succeed.
+
+    ``answers_when_cancelled`` is what a claim that is cancelled answers nevertheless.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.renewed_until: deque[float] = deque()
+        self.answers_when_cancelled: tuple[TaskClaimResponse, ...] | None = None
+        self._work: asyncio.Queue[tuple[TaskClaimResponse, ...]] = asyncio.Queue()
+        self._failures: defaultdict[str, deque[Exception]] = defaultdict(deque)
+        self._changed = asyncio.Event()
+
+    def give(self, *claims: TaskClaimResponse) -> None:
+        """Answer the next claim with these."""
+        self._work.put_nowait(claims)
+
+    def fail(self, verb: str, *errors: Exception) -> None:
+        self._failures[verb].extend(errors)
+
+    def count(self, verb: str) -> int:
+        return sum(call[0] == verb for call in self.calls)
+
+    def reports(self) -> list[Call]:
+        return [call for call in self.calls if call[0] not in ("claim", "reclaim")]
+
+    async def called(self, verb: str, times: int = 1) -> None:
+        """Return as soon as there were so many calls of this verb."""
+        while self.count(verb) < times:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _record(self, *call: Any) -> None:
+        self.calls.append(call)
+        self._changed.set()
+        if self._failures[call[0]]:
+            raise self._failures[call[0]].popleft()
+
+    async def claim_work(
+        self, task_queue_id: str, *, worker_group: str, worker_id: str, tasks: int = 1
+    ) -> tuple[TaskClaimResponse, ...]:
+        self._record("claim", task_queue_id, worker_group, worker_id, tasks)
+        try:
+            return await self._work.get()
+        except asyncio.CancelledError:
+            if self.answers_when_cancelled is None:
+                raise
+            return self.answers_when_cancelled
+
+    async def reclaim_task(self, task_id: str, run_id: int) -> TaskReclaimResponse:
+        self._record("reclaim", task_id, run_id)
+        return samples.reclaimed(task_id, seconds=self.renewed_until.popleft(), token="renewed")
+
+    async def report_completed(self, task_id: str, run_id: int) -> TaskStatus:
+        self._record("completed", task_id, run_id)
+        return samples.task_status(task_id, "completed")
+
+    async def report_failed(self, task_id: str, run_id: int) -> TaskStatus:
+        self._record("failed", task_id, run_id)
+        return samples.task_status(task_id, "failed")
+
+    async def report_exception(self, task_id: str, run_id: int, reason: str) -> TaskStatus:
+        self._record("exception", task_id, run_id, reason)
+        return samples.task_status(task_id, "exception")
