@@ -1,12 +1,12 @@
 """The two bases of every shape: what a server must refuse, and what a reader must tolerate.
 
-``Request`` rejects unknown members (a typo never passes silently); ``Document`` tolerates them, so that
-a listener or client survives members added later.
+``Request`` rejects unknown members (a typo never passes silently) and ``null``; ``Document`` tolerates both,
+so that a listener or client survives members added later.
 """
 
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Final, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, field_validator
 from pydantic.alias_generators import to_camel
 
 
@@ -37,6 +37,13 @@ class Request(Wire):
 
     model_config = ConfigDict(extra="forbid")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _left_out_instead_of_null(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("must be left out instead of null")
+        return value
+
 
 class Document(Wire):
     """What a server sends: unknown members are ignored by readers."""
@@ -54,8 +61,14 @@ def _integral(value: object) -> object:
     return value
 
 
-Integer = Annotated[int, BeforeValidator(_integral)]
-"""A JSON integer: ``5`` and ``5.0`` are, ``"5"`` and ``true`` are not."""
+INTEGRAL: Final = BeforeValidator(_integral)
+"""Makes an ``int`` a JSON integer: ``5`` and ``5.0`` are, ``"5"`` and ``true`` are not.
+
+Limits stand before it, ``Annotated[int, Field(ge=0), INTEGRAL]``, so that they are the number's own.
+"""
+
+Integer = Annotated[int, INTEGRAL]
+"""A JSON integer without limits."""
 
 Text = Annotated[str, StringConstraints(strict=True)]
 """A JSON string; numbers are not turned into text."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from schemas.base import Document, Integer, Text
+from schemas.base import INTEGRAL, Document, Text
 from schemas.ids import SchedulerId, TaskGroupId, WorkerGroup, WorkerId
 from schemas.task import Priority, RunId, Tags, TaskStatus
 from schemas.times import Time
@@ -145,4 +145,4 @@ class TaskGroupPriorityChangedMessage(Message):
     task_group_id: TaskGroupId
     scheduler_id: SchedulerId
     new_priority: Priority
-    tasks_affected: Annotated[Integer, Field(ge=0)]
+    tasks_affected: Annotated[int, Field(ge=0), INTEGRAL]

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from schemas.base import Document, Integer, Request, Text
+from schemas.base import INTEGRAL, Document, Request, Text
 from schemas.ids import (
     ProjectId,
     ProvisionerId,
@@ -131,8 +131,8 @@ class CancelTaskGroupResponse(Document):
     schema_name = "cancel-task-group-response"
 
     task_group_id: TaskGroupId
-    task_group_size: Annotated[Integer, Field(ge=0)]
-    cancelled_count: Annotated[Integer, Field(ge=0)]
+    task_group_size: Annotated[int, Field(ge=0), INTEGRAL]
+    cancelled_count: Annotated[int, Field(ge=0), INTEGRAL]
     task_ids: tuple[TaskId, ...]
 
 
@@ -148,7 +148,7 @@ class TaskGroupPriorityChangeResponse(Document):
     task_group_id: TaskGroupId
     scheduler_id: SchedulerId
     new_priority: Priority
-    tasks_affected: Annotated[Integer, Field(ge=0)]
+    tasks_affected: Annotated[int, Field(ge=0), INTEGRAL]
     task_ids: tuple[TaskId, ...]
 
 
@@ -157,7 +157,7 @@ class ClaimWorkRequest(Request):
 
     worker_group: WorkerGroup
     worker_id: WorkerId
-    tasks: Annotated[Integer, Field(ge=1, le=MAX_CLAIMS)] = 1
+    tasks: Annotated[int, Field(ge=1, le=MAX_CLAIMS), INTEGRAL] = 1
 
 
 class TaskCredentials(Document):

@@ -6,9 +6,9 @@ Shapes: ``task.json``, ``task-metadata.json``, ``task-status.json`` of the queue
 
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, JsonValue, StringConstraints
 
-from schemas.base import Document, Integer, Request, Text
+from schemas.base import INTEGRAL, Document, Request, Text
 from schemas.ids import (
     ProjectId,
     ProvisionerId,
@@ -61,14 +61,20 @@ def _unique(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-RunId = Annotated[Integer, Field(ge=0, le=1000)]
+UNIQUE_ITEMS: Final[dict[str, JsonValue]] = {"uniqueItems": True}
+
+RunId = Annotated[int, Field(ge=0, le=1000), INTEGRAL]
 Routes = Annotated[
     tuple[Annotated[str, StringConstraints(strict=True, min_length=1, max_length=249)], ...],
-    Field(max_length=MAX_ROUTES),
+    Field(max_length=MAX_ROUTES, json_schema_extra=UNIQUE_ITEMS),
     AfterValidator(_unique),
 ]
-Dependencies = Annotated[tuple[TaskId, ...], Field(max_length=MAX_DEPENDENCIES), AfterValidator(_unique)]
-Retries = Annotated[Integer, Field(ge=0, le=MAX_RETRIES)]
+Dependencies = Annotated[
+    tuple[TaskId, ...],
+    Field(max_length=MAX_DEPENDENCIES, json_schema_extra=UNIQUE_ITEMS),
+    AfterValidator(_unique),
+]
+Retries = Annotated[int, Field(ge=0, le=MAX_RETRIES), INTEGRAL]
 Tags = dict[Text, Annotated[str, StringConstraints(strict=True, max_length=4096)]]
 JsonObject = dict[str, Any]
 
@@ -142,7 +148,7 @@ class TaskStatus(Document):
     priority: Priority | None = None
     deadline: Time
     expires: Time
-    retries_left: Annotated[Integer, Field(ge=0, le=999)]
+    retries_left: Annotated[int, Field(ge=0, le=999), INTEGRAL]
     state: TaskState
     runs: tuple[Run, ...]
 
