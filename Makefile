@@ -1,0 +1,47 @@
+# Everything a developer types: `make help` lists it. Needs Python 3.11 or newer and nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lint generate bench clean
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## Make .venv with Taskbus and everything its tests need
+
+demo: setup ## Run a real task graph on two workers, one of which is killed on the way
+	$(BIN)/python -m examples.demo
+
+test: setup ## Run the tests; PostgreSQL and RabbitMQ are found or started
+	$(BIN)/python -m pytest
+
+check: lint ## Everything that must hold before a commit: lint, then the tests
+	$(BIN)/python -m pytest
+
+lint: setup ## Formatting, lint, types, import arrows, generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/generate.py --check
+
+generate: setup ## Write the generated parts of docs/
+	$(BIN)/python docs/generate.py
+
+bench: setup ## Measure throughput and latency; prints the machine and the spread
+	$(BIN)/python -m benchmarks
+
+clean: ## Remove .venv, caches and build output
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Taskbus needs Python 3.11 or newer. Name one: make setup PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/pip || .ci/make-venv $(PYTHON) $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
