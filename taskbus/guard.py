@@ -20,6 +20,11 @@ class Guard:
         self._groups: set[int] = set()
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int | None:
+        """The guarding process; None until there was something to watch."""
+        return None if self._process is None else self._process.pid
+
     def watch(self, group: int) -> None:
         """Kill this process group if the present process dies before :meth:`forget`."""
         self._groups.add(group)
