@@ -38,7 +38,7 @@ APPEND: Final = insert(outbox).from_select(
 NEXT_BATCH: Final = select(outbox).order_by(outbox.c.id)
 _confirmed = Rows("confirmed", id=BigInteger)
 DELETE: Final = delete(outbox).where(outbox.c.id.in_(select(_confirmed.c.id)))
-DEPTH: Final = select(func.count(), func.min(outbox.c.created)).select_from(outbox)
+DEPTH: Final = select(func.count()).select_from(outbox)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +119,8 @@ async def delete_confirmed(tx: Tx, ids: Sequence[int]) -> None:
     """Forget rows that the broker has taken responsibility for."""
     if ids:
         await tx.connection.execute(DELETE, _confirmed.of(ids))
+
+
+async def depth(connection: AsyncConnection) -> int:
+    """How many messages wait."""
+    return int((await connection.execute(DEPTH)).scalar_one())

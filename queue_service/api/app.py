@@ -1,0 +1,62 @@
+"""The HTTP application: API calls go straight to their pipeline, everything else to FastAPI."""
+
+from functools import cached_property
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from queue_service.api.endpoints import BASE_PATH, queue_endpoints
+from queue_service.api.openapi import openapi
+from queue_service.api.permit import Permit
+from queue_service.api.pipeline import Pipeline, raw_path_of
+from queue_service.api.queue import QueueApi
+from queue_service.clock import Clock
+
+ROOT_ENDPOINTS = frozenset({"heartbeat", "lbheartbeat", "version"})
+"""Endpoints that exist at the server root as well (``queue-behaviour.md`` 1.1)."""
+
+
+class Application:
+    """The ASGI application of the service."""
+
+    def __init__(self, api: QueueApi, clock: Clock, permit: Permit, version: str) -> None:
+        self._endpoints = queue_endpoints(api)
+        self._version = version
+        self._queue = Pipeline(BASE_PATH, self._endpoints, clock, permit)
+        self._root = Pipeline(
+            "", [endpoint for endpoint in self._endpoints if endpoint.name in ROOT_ENDPOINTS], clock, permit
+        )
+        self._root_paths = {endpoint.route for endpoint in self._endpoints if endpoint.name in ROOT_ENDPOINTS}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._application_of(scope)(scope, receive, send)
+
+    def _application_of(self, scope: Scope) -> ASGIApp:
+        if scope["type"] == "http":
+            path = raw_path_of(scope)
+            if path.startswith(BASE_PATH + "/"):
+                return self._queue
+            if path.rstrip("/") in self._root_paths:
+                return self._root
+        return self._pages
+
+    @cached_property
+    def _pages(self) -> FastAPI:
+        """Documentation pages; built when first asked for, as most processes never are."""
+        document = openapi(self._endpoints, BASE_PATH, self._version)
+        pages = FastAPI(title="Taskbus", version=self._version, docs_url="/docs", redoc_url=None)
+
+        def described() -> dict[str, Any]:
+            return document
+
+        pages.openapi = described  # type: ignore[method-assign]
+
+        async def not_found(request: Request, error: Exception) -> JSONResponse:
+            return JSONResponse({"error": "Not found"}, status_code=404)
+
+        pages.add_exception_handler(404, not_found)
+        pages.add_exception_handler(405, not_found)
+        return pages

@@ -1,0 +1,74 @@
+"""The declaration of an endpoint, and the call that its handler is given."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from queue_service.api.paging import decimal
+from queue_service.api.permit import Permit
+from queue_service.core.task import Task
+from schemas.base import Document, Request
+
+Body = TypeVar("Body", bound=Request | None)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One method of the API: its name on the wire, where it is, what it takes, gives and requires.
+
+    ``scopes`` is the scope expression, None for an endpoint that never looks at credentials.
+    ``deferred``: the handler authorizes, at the place the wire prescribes (``queue-behaviour.md`` 1.3).
+    """
+
+    name: str
+    method: str
+    route: str
+    category: str
+    title: str
+    description: str
+    handler: Callable[[Any], Awaitable[Document | Mapping[str, Any] | None]]
+    scopes: Any = None
+    deferred: bool = False
+    query: tuple[str, ...] = ()
+    input: type[Request] | None = None
+    output: type[Document] | None = None
+    stability: str = "stable"
+    multi_segment: str | None = None
+    """The URL parameter that may span several segments."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[Body]):
+    """One request, after all checks that need no handler."""
+
+    endpoint: Endpoint
+    params: Mapping[str, str]
+    query: Mapping[str, str]
+    body: Body
+    payload: Any
+    """The body as parsed, ``{}`` when there was none."""
+    size: int
+    """Bytes of the body."""
+    permit: Permit
+    disconnected: Callable[[], Awaitable[object]] = field(repr=False)
+    """Returns when the client has gone."""
+
+    def require(self, **parameters: Any) -> None:
+        """Authorize with these parameters beside those of the URL. Raises InsufficientScopes."""
+        self.permit.require(self.endpoint.scopes, {**self.params, **parameters})
+
+    def require_for(self, task: Task) -> None:
+        """Authorize a call about one task; the parameters are facts of the task."""
+        provisioner_id, _, worker_type = task.task_queue_id.partition("/")
+        self.require(
+            taskId=task.task_id,
+            schedulerId=task.scheduler_id,
+            taskGroupId=task.task_group_id,
+            projectId=task.project_id,
+            taskQueueId=task.task_queue_id,
+            provisionerId=provisioner_id,
+            workerType=worker_type,
+        )
+
+    def run_id(self) -> int:
+        return decimal(self.params["runId"])

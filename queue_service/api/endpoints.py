@@ -1,0 +1,390 @@
+"""The table of endpoints: one declaration each. Documentation and references are made from it."""
+
+from typing import Any, Final
+
+from queue_service.api.endpoint import Endpoint
+from queue_service.api.queue import QueueApi
+from schemas import queue as shapes
+from schemas.task import TaskDefinition
+
+BASE_PATH: Final = "/api/queue/v1"
+_PAGED: Final = ("continuationToken", "limit")
+
+
+def _scheduler_scopes(verb: str) -> dict[str, Any]:
+    return {
+        "AnyOf": [
+            f"queue:{verb}-task:<schedulerId>/<taskGroupId>/<taskId>",
+            f"queue:{verb}-task-in-project:<projectId>",
+            {"AllOf": [f"queue:{verb}-task", "assume:scheduler-id:<schedulerId>/<taskGroupId>"]},
+        ]
+    }
+
+
+CREATE_TASK_SCOPES: Final[dict[str, Any]] = {
+    "AllOf": [
+        {"each": "<scope>", "for": "scope", "in": "scopes"},
+        {"each": "queue:route:<route>", "for": "route", "in": "routes"},
+        "queue:create-task:project:<projectId>",
+        "queue:scheduler-id:<schedulerId>",
+        {
+            "AnyOf": [
+                {
+                    "each": "queue:create-task:<priority>:<provisionerId>/<workerType>",
+                    "for": "priority",
+                    "in": "priorities",
+                }
+            ]
+        },
+    ]
+}
+
+
+def queue_endpoints(api: QueueApi) -> list[Endpoint]:
+    """Every endpoint of the queue service, bound to its handler."""
+    return [*_tasks(api), *_groups(api), *_work(api), *_monitoring(api)]
+
+
+def _tasks(api: QueueApi) -> list[Endpoint]:
+    return [
+        Endpoint(
+            name="createTask",
+            method="put",
+            route="/task/<taskId>",
+            category="Tasks",
+            title="Create a task",
+            description=(
+                "Creates the task and, unless it waits for dependencies, its first run, pending at once. "
+                "The caller chooses the id, so that the call can be repeated: an equal definition "
+                "answers as the first time, another one is refused."
+            ),
+            handler=api.create_task,
+            scopes=CREATE_TASK_SCOPES,
+            deferred=True,
+            input=shapes.CreateTaskRequest,
+            output=shapes.TaskStatusResponse,
+        ),
+        Endpoint(
+            name="task",
+            method="get",
+            route="/task/<taskId>",
+            category="Tasks",
+            title="Get a task's definition",
+            description="The definition with all defaults filled. Its priority is the current one.",
+            handler=api.task,
+            scopes="queue:get-task:<taskId>",
+            output=TaskDefinition,
+        ),
+        Endpoint(
+            name="tasks",
+            method="post",
+            route="/tasks",
+            category="Tasks",
+            title="Get many definitions",
+            description="The definitions of those of the listed tasks that exist, in pages.",
+            handler=api.tasks,
+            scopes={"AllOf": [{"each": "queue:get-task:<taskId>", "for": "taskId", "in": "taskIds"}]},
+            deferred=True,
+            query=_PAGED,
+            input=shapes.TasksRequest,
+            output=shapes.TasksResponse,
+            stability="experimental",
+        ),
+        Endpoint(
+            name="status",
+            method="get",
+            route="/task/<taskId>/status",
+            category="Tasks",
+            title="Get a task's status",
+            description="State, retries left and all runs of a task.",
+            handler=api.status,
+            scopes="queue:status:<taskId>",
+            output=shapes.TaskStatusResponse,
+        ),
+        Endpoint(
+            name="statuses",
+            method="post",
+            route="/tasks/status",
+            category="Tasks",
+            title="Get many statuses",
+            description="The statuses of those of the listed tasks that exist, in pages.",
+            handler=api.statuses,
+            scopes={"AllOf": [{"each": "queue:status:<taskId>", "for": "taskId", "in": "taskIds"}]},
+            deferred=True,
+            query=_PAGED,
+            input=shapes.TasksRequest,
+            output=shapes.TasksStatusesResponse,
+            stability="experimental",
+        ),
+        Endpoint(
+            name="listDependentTasks",
+            method="get",
+            route="/task/<taskId>/dependents",
+            category="Tasks",
+            title="List the tasks that depend on a task",
+            description="Every task that lists this one as a dependency, satisfied or not, by id.",
+            handler=api.list_dependent_tasks,
+            scopes="queue:list-dependent-tasks:<taskId>",
+            query=_PAGED,
+            output=shapes.ListDependentTasksResponse,
+        ),
+        Endpoint(
+            name="scheduleTask",
+            method="post",
+            route="/task/<taskId>/schedule",
+            category="Tasks",
+            title="Schedule a task",
+            description="Makes the first run pending, whatever the dependencies are.",
+            handler=api.schedule_task,
+            scopes=_scheduler_scopes("schedule"),
+            deferred=True,
+            output=shapes.TaskStatusResponse,
+        ),
+        Endpoint(
+            name="rerunTask",
+            method="post",
+            route="/task/<taskId>/rerun",
+            category="Tasks",
+            title="Run a task again",
+            description=(
+                "Adds a pending run to a resolved task and restores its retries. A task that is pending "
+                "or running is left alone; a task with 50 runs is refused."
+            ),
+            handler=api.rerun_task,
+            scopes=_scheduler_scopes("rerun"),
+            deferred=True,
+            output=shapes.TaskStatusResponse,
+        ),
+        Endpoint(
+            name="cancelTask",
+            method="post",
+            route="/task/<taskId>/cancel",
+            category="Tasks",
+            title="Cancel a task",
+            description="Resolves the task as exception/canceled; a resolved task is left alone.",
+            handler=api.cancel_task,
+            scopes=_scheduler_scopes("cancel"),
+            deferred=True,
+            output=shapes.TaskStatusResponse,
+        ),
+        Endpoint(
+            name="changeTaskPriority",
+            method="post",
+            route="/task/<taskId>/priority",
+            category="Tasks",
+            title="Change a task's priority",
+            description="For a task that was never resolved; a waiting run keeps its age.",
+            handler=api.change_task_priority,
+            scopes={
+                "AnyOf": [
+                    "queue:change-task-priority:<taskId>",
+                    "queue:change-task-priority-in-queue:<taskQueueId>",
+                ]
+            },
+            deferred=True,
+            input=shapes.ChangeTaskPriorityRequest,
+            output=shapes.TaskStatusResponse,
+            stability="experimental",
+        ),
+    ]
+
+
+def _groups(api: QueueApi) -> list[Endpoint]:
+    return [
+        Endpoint(
+            name="cancelTaskGroup",
+            method="post",
+            route="/task-group/<taskGroupId>/cancel",
+            category="Tasks",
+            title="Cancel a task group",
+            description="Cancels every unresolved task of a sealed group.",
+            handler=api.cancel_task_group,
+            scopes="queue:cancel-task-group:<schedulerId>/<taskGroupId>",
+            deferred=True,
+            output=shapes.CancelTaskGroupResponse,
+            stability="experimental",
+        ),
+        Endpoint(
+            name="sealTaskGroup",
+            method="post",
+            route="/task-group/<taskGroupId>/seal",
+            category="Task Groups",
+            title="Seal a task group",
+            description="No task can be added any more; existing tasks are not affected.",
+            handler=api.seal_task_group,
+            scopes="queue:seal-task-group:<schedulerId>/<taskGroupId>",
+            deferred=True,
+            output=shapes.TaskGroupResponse,
+            stability="experimental",
+        ),
+        Endpoint(
+            name="listTaskGroup",
+            method="get",
+            route="/task-group/<taskGroupId>/list",
+            category="Task Groups",
+            title="List the tasks of a group",
+            description="Definition and status of every task of the group, by id, in pages.",
+            handler=api.list_task_group,
+            scopes="queue:list-task-group:<taskGroupId>",
+            query=_PAGED,
+            output=shapes.ListTaskGroupResponse,
+        ),
+        Endpoint(
+            name="getTaskGroup",
+            method="get",
+            route="/task-group/<taskGroupId>",
+            category="Task Groups",
+            title="Get a task group",
+            description="The group's scheduler, expiry and, once sealed, when it was sealed.",
+            handler=api.get_task_group,
+            scopes="queue:list-task-group:<taskGroupId>",
+            output=shapes.TaskGroupResponse,
+        ),
+        Endpoint(
+            name="changeTaskGroupPriority",
+            method="post",
+            route="/task-group/<taskGroupId>/priority",
+            category="Task-Groups",
+            title="Change the priority of a group's tasks",
+            description="Applies to the tasks that were never resolved and whose deadline has not passed.",
+            handler=api.change_task_group_priority,
+            scopes="queue:change-task-group-priority:<schedulerId>/<taskGroupId>",
+            deferred=True,
+            input=shapes.ChangeTaskPriorityRequest,
+            output=shapes.TaskGroupPriorityChangeResponse,
+            stability="experimental",
+        ),
+    ]
+
+
+def _work(api: QueueApi) -> list[Endpoint]:
+    run = "/task/<taskId>/runs/<runId>"
+    resolve = "queue:resolve-task:<taskId>/<runId>"
+    return [
+        Endpoint(
+            name="claimWork",
+            method="post",
+            route="/claim-work/<taskQueueId>",
+            category="Worker Interface",
+            title="Claim work",
+            description=(
+                "Up to `tasks` pending runs of a task queue, the most urgent and oldest first. When there "
+                "are none the call waits up to 20 s for one and then answers an empty list. Each run is "
+                "held until `takenUntil` and comes with credentials for it."
+            ),
+            handler=api.claim_work,
+            scopes={"AllOf": ["queue:claim-work:<taskQueueId>", "queue:worker-id:<workerGroup>/<workerId>"]},
+            deferred=True,
+            input=shapes.ClaimWorkRequest,
+            output=shapes.ClaimWorkResponse,
+            multi_segment="taskQueueId",
+        ),
+        Endpoint(
+            name="claimTask",
+            method="post",
+            route=f"{run}/claim",
+            category="Worker Interface",
+            title="Claim one run",
+            description="Takes the named run, if it is pending. Use claimWork in workers.",
+            handler=api.claim_task,
+            scopes={
+                "AllOf": [
+                    "queue:claim-task:<provisionerId>/<workerType>",
+                    "queue:worker-id:<workerGroup>/<workerId>",
+                ]
+            },
+            deferred=True,
+            input=shapes.TaskClaimRequest,
+            output=shapes.TaskClaimResponse,
+            stability="deprecated",
+        ),
+        Endpoint(
+            name="reclaimTask",
+            method="post",
+            route=f"{run}/reclaim",
+            category="Worker Interface",
+            title="Hold a run longer",
+            description="Renews the claim of a running run: a new `takenUntil` and new credentials.",
+            handler=api.reclaim_task,
+            scopes="queue:reclaim-task:<taskId>/<runId>",
+            output=shapes.TaskReclaimResponse,
+        ),
+        Endpoint(
+            name="reportCompleted",
+            method="post",
+            route=f"{run}/completed",
+            category="Worker Interface",
+            title="Report a run completed",
+            description="Resolves a running run as completed. Repeating the call is harmless.",
+            handler=api.report_completed,
+            scopes=resolve,
+            output=shapes.TaskStatusResponse,
+        ),
+        Endpoint(
+            name="reportFailed",
+            method="post",
+            route=f"{run}/failed",
+            category="Worker Interface",
+            title="Report a run failed",
+            description="Resolves a running run as failed: it ran, and its result is bad. It is not retried.",
+            handler=api.report_failed,
+            scopes=resolve,
+            output=shapes.TaskStatusResponse,
+        ),
+        Endpoint(
+            name="reportException",
+            method="post",
+            route=f"{run}/exception",
+            category="Worker Interface",
+            title="Report that a run could not be done",
+            description=(
+                "Resolves a running run as exception. `worker-shutdown` and `intermittent-task` are "
+                "retried while the task has retries left; the other reasons are final."
+            ),
+            handler=api.report_exception,
+            scopes=resolve,
+            input=shapes.TaskExceptionRequest,
+            output=shapes.TaskStatusResponse,
+        ),
+    ]
+
+
+def _monitoring(api: QueueApi) -> list[Endpoint]:
+    return [
+        Endpoint(
+            name="ping",
+            method="get",
+            route="/ping",
+            category="Monitoring",
+            title="Ping",
+            description="Answers while the process serves requests; `uptime` is in seconds.",
+            handler=api.ping,
+        ),
+        Endpoint(
+            name="lbheartbeat",
+            method="get",
+            route="/__lbheartbeat__",
+            category="Monitoring",
+            title="Load balancer heartbeat",
+            description="Answers while the process serves requests.",
+            handler=api.heartbeat,
+        ),
+        Endpoint(
+            name="heartbeat",
+            method="get",
+            route="/__heartbeat__",
+            category="Monitoring",
+            title="Heartbeat",
+            description="Answers while the process serves requests.",
+            handler=api.heartbeat,
+        ),
+        Endpoint(
+            name="version",
+            method="get",
+            route="/__version__",
+            category="Monitoring",
+            title="Version",
+            description="Which program this is.",
+            handler=api.version,
+        ),
+    ]

@@ -1,0 +1,303 @@
+"""One pipeline for every API request: the order of checks is a contract (``queue-behaviour.md`` 1.3).
+
+A plain ASGI application over the raw request target. FastAPI is not in the way of a call: it would decode
+``%2F``, parse bodies before authentication and accept unknown query keys.
+"""
+
+import asyncio
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import structlog
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
+from starlette.types import Receive, Scope, Send
+
+from queue_service.api.endpoint import Call, Endpoint
+from queue_service.api.errors import error_body, refused, schema_violations
+from queue_service.api.permit import Permit
+from queue_service.api.routing import BadEncoding, Match, Router
+from queue_service.clock import Clock
+from queue_service.core.errors import (
+    InputTooLarge,
+    InvalidRequestArguments,
+    MalformedPayload,
+    QueueError,
+)
+from queue_service.operations.batching import Overloaded
+from queue_service.store.database import StoreUnavailable
+from schemas.base import Document, Request
+from schemas.ids import PARAMETER_PATTERNS, QUERY_PATTERNS
+
+logger = structlog.get_logger(__name__)
+
+MAX_BODY: Final = 10 * 1024 * 1024
+_PARAMETERS: Final = {name: re.compile(pattern) for name, pattern in PARAMETER_PATTERNS.items()}
+_QUERIES: Final = {name: re.compile(pattern) for name, pattern in QUERY_PATTERNS.items()}
+
+_JSON: Final = b"application/json"
+_HEADERS: Final[list[tuple[bytes, bytes]]] = [
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-max-age", b"900"),
+    (b"access-control-allow-methods", b"OPTIONS,GET,HEAD,POST,PUT,DELETE,TRACE,CONNECT"),
+    (b"access-control-request-method", b"*"),
+    (
+        b"access-control-allow-headers",
+        b"X-Requested-With,Content-Type,Authorization,Accept,Origin,Cache-Control",
+    ),
+    (b"cache-control", b"no-store no-cache must-revalidate"),
+    (b"x-content-type-options", b"nosniff"),
+]
+NOT_FOUND: Final = b'{"error": "Not found"}'
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its request was complete."""
+
+
+@dataclass
+class _Request:
+    """What is known of a request so far; an error reply shows it."""
+
+    headers: Mapping[bytes, bytes]
+    endpoint: Endpoint
+    params: Mapping[str, str]
+    payload: Any = None
+    size: int = 0
+
+    def __post_init__(self) -> None:
+        self.payload = {}
+
+    @property
+    def content_type(self) -> bytes:
+        return self.headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+
+
+class Pipeline:
+    """Serves the endpoints below ``base_path``."""
+
+    def __init__(self, base_path: str, endpoints: Iterable[Endpoint], clock: Clock, permit: Permit) -> None:
+        self.base_path = base_path
+        self._router = Router(endpoints)
+        self._clock = clock
+        self._permit = permit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request whose raw path begins with ``base_path``."""
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        trace_id = headers.get(b"x-taskcluster-trace-id", b"") or str(uuid.uuid4()).encode()
+        try:
+            match = self._router.match(raw_path_of(scope)[len(self.base_path) :])
+        except BadEncoding:
+            body = b'{"error": "the path is not percent-encoded UTF-8"}'
+            await _reply(send, 400, body, trace_id)
+            return
+        verb = scope["method"].lower()
+        if match is not None and verb == "options":
+            allowed = ",".join(sorted({method.upper() for method in match.methods} | _implied(match)))
+            await _reply(send, 200, b"", trace_id, [(b"allow", allowed.encode())])
+            return
+        endpoint = match.methods.get("get" if verb == "head" else verb) if match else None
+        if match is None or endpoint is None:
+            await _reply(send, 404, NOT_FOUND, trace_id, head=verb == "head")
+            return
+        try:
+            status, reply, extra = await self._answer(
+                _Request(headers, endpoint, match.params), scope, receive
+            )
+        except ClientGone:
+            return
+        await _reply(send, status, reply, trace_id, extra, head=verb == "head")
+
+    async def _answer(
+        self, request: _Request, scope: Scope, receive: Receive
+    ) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+        endpoint = request.endpoint
+        extra: list[tuple[bytes, bytes]] = []
+        try:
+            result = await self._checked(request, scope, receive)
+            if result is None:
+                return 204, b"", extra
+            return 200, result.to_json() if isinstance(result, Document) else to_json(result), extra
+        except QueueError as error:
+            if error.code == "AuthenticationFailed":
+                extra.append((b"www-authenticate", b"hawk"))
+            status, body = refused(
+                error,
+                method=endpoint.name,
+                params=request.params,
+                payload=request.payload,
+                now=self._clock.now(),
+            )
+            return status, body, extra
+        except (StoreUnavailable, Overloaded) as error:
+            logger.warning("call not served", method=endpoint.name, reason=str(error))
+            message = f"The service cannot do this now ({error}). Nothing was changed; try again."
+            return *self._internal(request, message, 503), [(b"retry-after", b"1")]
+        except (ClientGone, asyncio.CancelledError):
+            raise
+        except Exception:
+            incident = str(uuid.uuid4())
+            logger.exception(
+                "call failed", method=endpoint.name, params=dict(request.params), incident=incident
+            )
+            message = f"Internal Server Error, incident {incident}. The log of the service tells more."
+            return *self._internal(request, message, 500), extra
+
+    def _internal(self, request: _Request, message: str, status: int) -> tuple[int, bytes]:
+        return error_body(
+            "InternalServerError",
+            message,
+            method=request.endpoint.name,
+            params=request.params,
+            payload=request.payload,
+            now=self._clock.now(),
+            status=status,
+        )
+
+    async def _checked(
+        self, request: _Request, scope: Scope, receive: Receive
+    ) -> Document | Mapping[str, Any] | None:
+        """The checks in the order of the wire, then the handler."""
+        endpoint = request.endpoint
+        await _read_body(request, receive)
+        if endpoint.scopes is not None and not endpoint.deferred:
+            self._permit.require(endpoint.scopes, request.params)
+        _check_params(request.params)
+        query = _check_query(endpoint, scope["query_string"])
+        body = _validated(request)
+        call = Call(
+            endpoint=endpoint,
+            params=request.params,
+            query=query,
+            body=body,
+            payload=request.payload,
+            size=request.size,
+            permit=self._permit,
+            disconnected=lambda: _disconnected(receive),
+        )
+        return await endpoint.handler(call)
+
+
+def raw_path_of(scope: Scope) -> str:
+    """The path as it stood on the request line, still percent-encoded."""
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    return raw.split(b"?", 1)[0].decode("latin-1")
+
+
+def _implied(match: Match) -> set[str]:
+    return {"OPTIONS", "HEAD"} if "get" in match.methods else {"OPTIONS"}
+
+
+async def _read_body(request: _Request, receive: Receive) -> None:
+    """Read and parse the body. Only JSON is read; anything else counts as no body."""
+    if request.content_type != _JSON:
+        return
+    announced = request.headers.get(b"content-length", b"0")
+    if announced.isdigit() and len(announced) < 20 and int(announced) > MAX_BODY:
+        raise _too_large()
+    parts: list[bytes] = []
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        part = message.get("body", b"")
+        request.size += len(part)
+        if request.size > MAX_BODY:
+            raise _too_large()
+        parts.append(part)
+        more = message.get("more_body", False)
+    raw = b"".join(parts)
+    if raw:
+        request.payload = _parse(raw)
+
+
+def _too_large() -> InputTooLarge:
+    return InputTooLarge(f"The request body is larger than {MAX_BODY} bytes.")
+
+
+def _parse(raw: bytes) -> Any:
+    try:
+        payload = from_json(raw, allow_inf_nan=False)
+    except ValueError as error:
+        raise MalformedPayload(f"The request body is not JSON: {error}.") from None
+    if not isinstance(payload, dict | list):
+        raise MalformedPayload("The request body must be a JSON object.")
+    return payload
+
+
+def _check_params(params: Mapping[str, str]) -> None:
+    wrong = [
+        f" * `{name}` is `{value}` and must match `{PARAMETER_PATTERNS[name]}`"
+        for name, value in params.items()
+        if _PARAMETERS[name].fullmatch(value) is None
+    ]
+    if wrong:
+        raise InvalidRequestArguments("Invalid URL parameters:\n" + "\n".join(wrong))
+
+
+def _check_query(endpoint: Endpoint, raw: bytes) -> dict[str, str]:
+    """The query by key. Unknown keys, repeated keys and values out of form are refused."""
+    if not raw:
+        return {}
+    query: dict[str, str] = {}
+    wrong: list[str] = []
+    for key, value in parse_qsl(raw.decode("latin-1"), keep_blank_values=True):
+        if key == "bewit":
+            continue
+        if key not in endpoint.query:
+            wrong.append(f" * `{key}` is not a parameter of this call")
+        elif key in query:
+            wrong.append(f" * `{key}` is given more than once")
+        elif _QUERIES[key].fullmatch(value) is None:
+            wrong.append(f" * `{key}` is `{value}` and must match `{QUERY_PATTERNS[key]}`")
+        else:
+            query[key] = value
+    if wrong:
+        raise InvalidRequestArguments("Invalid query-string parameters:\n" + "\n".join(wrong))
+    return query
+
+
+def _validated(request: _Request) -> Request | None:
+    """The body as a value, for an endpoint that takes one."""
+    shape = request.endpoint.input
+    if shape is None:
+        return None
+    if request.content_type != _JSON:
+        raise MalformedPayload("The request must have `Content-Type: application/json`.")
+    try:
+        return shape.model_validate(request.payload)
+    except ValidationError as error:
+        raise schema_violations(error) from None
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _reply(
+    send: Send,
+    status: int,
+    body: bytes,
+    trace_id: bytes,
+    extra: Iterable[tuple[bytes, bytes]] = (),
+    *,
+    head: bool = False,
+) -> None:
+    headers = [
+        *_HEADERS,
+        (b"x-for-trace-id", trace_id),
+        (b"x-for-request-id", str(uuid.uuid4()).encode()),
+        *extra,
+    ]
+    if status != 204:
+        headers.append((b"content-type", b"application/json; charset=utf-8"))
+        headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if head else body})

@@ -1,0 +1,1 @@
+"""Credentials. Nothing in core, store or operations knows of this package."""

@@ -1,0 +1,264 @@
+"""What the command line starts: serve, api, loops, migrate. Errors are told with the setting to change."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+import structlog
+import uvicorn
+from pydantic import SecretStr, ValidationError
+
+from events.broker import PortInUse
+from queue_service.auth.temporary import two_slugids
+from queue_service.logs import configure_logs
+from queue_service.service import ROLES, SchemaOutdated, Service
+from queue_service.settings import Settings
+from queue_service.store.database import StoreUnavailable, open_database
+from queue_service.store.migrations import runner
+from queue_service.store.single_process import DatabaseInUse
+
+logger = structlog.get_logger(__name__)
+
+BACKLOG: Final = 2048
+MAX_HEADER_BYTES: Final = 64 * 1024
+STOP_SECONDS: Final = 10
+LISTEN_FD: Final = "TASKBUS_LISTEN_FD"
+"""A listening socket that a parent process hands down."""
+
+
+class CannotStart(Exception):
+    """The service cannot start; the text says what to do."""
+
+
+def serve(overrides: dict[str, object]) -> int:
+    """Everything in this process, and with ``processes`` N the API in N-1 further ones; until SIGTERM."""
+    return _run(overrides, ROLES, announce=True)
+
+
+def api(overrides: dict[str, object]) -> int:
+    """The HTTP API alone; on PostgreSQL any number of such processes may run."""
+    return _run(overrides, frozenset({"api"}), announce=LISTEN_FD not in os.environ)
+
+
+def loops(overrides: dict[str, object]) -> int:
+    """The background work and the relay alone; on PostgreSQL any number of such processes may run."""
+    return _run(overrides, frozenset({"loops"}), announce=False)
+
+
+def migrate(overrides: dict[str, object]) -> int:
+    """Bring the database to the newest schema and print what was done."""
+    settings = _settings(overrides)
+    if settings is None:
+        return 2
+
+    async def run() -> tuple[str | None, str]:
+        from queue_service.clock import SystemClock
+
+        database = open_database(settings.database_url, SystemClock())
+        try:
+            return await runner.migrate(database)
+        finally:
+            await database.close()
+
+    configure_logs("WARNING", settings.log_format)
+    try:
+        before, after = asyncio.run(run())
+    except StoreUnavailable as error:
+        return _failed(f"{error}\ncheck TASKBUS_DATABASE_URL and that the database server runs")
+    print(
+        f"schema revision {before or 'none'} -> {after}"
+        if before != after
+        else f"schema is up to date ({after})"
+    )
+    return 0
+
+
+def _run(overrides: dict[str, object], roles: frozenset[str], *, announce: bool) -> int:
+    processes = int(str(overrides.pop("processes", 1)))
+    settings = _settings(overrides)
+    if settings is None:
+        return 2
+    configure_logs(settings.log_level, settings.log_format)
+    try:
+        _check(settings, roles, processes)
+        if not settings.root_access_token.get_secret_value():
+            settings = settings.model_copy(update={"root_access_token": SecretStr(two_slugids())})
+        listener = _listen(settings) if "api" in roles else None
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner_:
+            runner_.run(_serve(settings, roles, listener, processes, announce=announce))
+    except (CannotStart, DatabaseInUse, SchemaOutdated) as error:
+        return _failed(str(error))
+    except StoreUnavailable as error:
+        return _failed(f"{error}\ncheck TASKBUS_DATABASE_URL and that the database server runs")
+    except PortInUse as error:
+        return _failed(
+            f"the built-in AMQP broker cannot start: {error}\n"
+            "choose another port with TASKBUS_AMQP_PORT, or use the broker that runs there with TASKBUS_AMQP_URL"
+        )
+    return 0
+
+
+def _settings(overrides: dict[str, object]) -> Settings | None:
+    try:
+        values: dict[str, Any] = dict(overrides)
+        return Settings(**values)
+    except ValidationError as error:
+        for item in error.errors(include_url=False, include_input=False):
+            name = "TASKBUS_" + "_".join(str(part) for part in item["loc"]).upper()
+            print(f"taskbus: {name}: {item['msg']}", file=sys.stderr)
+    except (FileNotFoundError, ValueError) as error:
+        print(f"taskbus: {error}", file=sys.stderr)
+    return None
+
+
+def _check(settings: Settings, roles: frozenset[str], processes: int) -> None:
+    if "api" in roles and not settings.loopback_only:
+        raise CannotStart(
+            f"TASKBUS_HOST is {settings.host}: this version has no authentication yet and serves this machine only. "
+            "Use 127.0.0.1, and reach it from elsewhere through an SSH tunnel or an authenticating proxy."
+        )
+    if settings.database_url.startswith("sqlite") and (processes > 1 or roles != ROLES):
+        raise CannotStart(
+            "a SQLite file serves one process: use `taskbus serve` without --processes, "
+            "or set TASKBUS_DATABASE_URL to a PostgreSQL database"
+        )
+    if roles == {"loops"} and not settings.amqp_url:
+        raise CannotStart("`taskbus loops` publishes to a broker of its own: set TASKBUS_AMQP_URL")
+
+
+def _listen(settings: Settings) -> socket.socket:
+    if LISTEN_FD in os.environ:
+        return socket.socket(fileno=int(os.environ[LISTEN_FD]))
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise CannotStart(
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): "
+            "choose another port with --port or TASKBUS_PORT"
+        ) from None
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+async def _serve(
+    settings: Settings,
+    roles: frozenset[str],
+    listener: socket.socket | None,
+    processes: int,
+    *,
+    announce: bool,
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with Service(settings, roles=roles) as service:
+        children = _start_children(settings, listener, processes - 1) if listener else []
+        try:
+            if listener is None:
+                logger.info("background work runs")
+                await stop.wait()
+                return
+            if announce:
+                _announce(service, settings, listener)
+            await _serve_http(service, listener, stop)
+        finally:
+            _stop_children(children)
+
+
+async def _serve_http(service: Service, listener: socket.socket, stop: asyncio.Event) -> None:
+    config = uvicorn.Config(
+        service.application,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        date_header=True,
+        proxy_headers=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        ws="none",
+    )
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    serving = asyncio.create_task(server._serve([listener]), name="http server")
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    service.api.desk.release_all()
+    await serving
+    stopping.cancel()
+
+
+def _start_children(
+    settings: Settings, listener: socket.socket, number: int
+) -> list[subprocess.Popen[bytes]]:
+    """Further API processes on the same listening socket."""
+    descriptor = listener.fileno()
+    environment = {
+        **os.environ,
+        LISTEN_FD: str(descriptor),
+        "TASKBUS_DATABASE_URL": settings.database_url,
+        "TASKBUS_HOST": settings.host,
+        "TASKBUS_ROOT_CLIENT_ID": settings.root_client_id,
+        "TASKBUS_ROOT_ACCESS_TOKEN": settings.root_access_token.get_secret_value(),
+    }
+    return [
+        subprocess.Popen([sys.executable, "-m", "taskbus", "api"], env=environment, pass_fds=(descriptor,))
+        for _ in range(number)
+    ]
+
+
+def _stop_children(children: Sequence[subprocess.Popen[bytes]]) -> None:
+    for child in children:
+        child.terminate()
+    for child in children:
+        try:
+            child.wait(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+
+
+def _announce(service: Service, settings: Settings, listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    root_url = settings.root_url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    built_in = "" if settings.amqp_url else "  (built in; guest/guest)"
+    lines = [
+        f"taskbus {service.version} serves",
+        f"  HTTP API   {root_url}     documentation: {root_url}/docs",
+        f"  AMQP       {_without_password(service.amqp_url)}{built_in}",
+        f"  database   {service.database.url.render_as_string(hide_password=True)}",
+        "  access     no authentication: this machine only",
+        "try:",
+        f"  taskbus task create --root-url {root_url} --queue demo/local -- echo hello",
+    ]
+    print("\n".join(lines), flush=True)
+
+
+def _without_password(url: str) -> str:
+    head, at, tail = url.rpartition("@")
+    return f"{head.rsplit(':', 1)[0]}:***{at}{tail}" if at else url
+
+
+def _loop_factory() -> Any:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _failed(text: str) -> int:
+    print(f"taskbus: {text}", file=sys.stderr)
+    return 1

@@ -1,0 +1,1 @@
+"""Background work: each loop does its work in ``run_once`` and sleeps until something is due."""

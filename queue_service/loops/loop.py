@@ -1,0 +1,110 @@
+"""One way to run background work: do all that is due, then sleep until the next thing is due or a nudge."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from queue_service.clock import Clock
+from queue_service.store.database import StoreUnavailable
+
+logger = structlog.get_logger(__name__)
+
+FIRST_PAUSE: Final = 0.5
+LONGEST_PAUSE: Final = 30.0
+
+
+class Loop:
+    """Calls ``run_once`` until it finds less than ``batch`` things to do, then sleeps.
+
+    ``next_due`` tells when the next thing falls due, None when nothing is in sight. The loop looks again
+    after ``idle`` at the latest: other processes may have added work without a nudge reaching us.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        clock: Clock,
+        run_once: Callable[[], Awaitable[int]],
+        *,
+        batch: int,
+        idle: timedelta,
+        next_due: Callable[[], Awaitable[datetime | None]] | None = None,
+    ) -> None:
+        self.name = name
+        self.run_once = run_once
+        self.passed = asyncio.Event()
+        """Set after every pass; for tests and health checks."""
+        self._clock = clock
+        self._batch = batch
+        self._idle = idle
+        self._next_due = next_due
+        self._nudged = asyncio.Event()
+        self._wakes_at: datetime | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    def start(self) -> None:
+        """Begin; does nothing when running already."""
+        if self._task is None or self._task.done():
+            self._stopping = False
+            self._task = asyncio.create_task(self._run(), name=f"loop {self.name}")
+
+    async def stop(self) -> None:
+        """End after the pass under way; does nothing when not running."""
+        if self._task is None:
+            return
+        self._stopping = True
+        self.nudge()
+        await asyncio.wait([self._task])
+        self._task = None
+
+    @property
+    def running(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    def nudge(self) -> None:
+        """Something is to be done now."""
+        self._nudged.set()
+
+    def nudge_at(self, due: datetime) -> None:
+        """Something falls due at this time; wakes the loop only if it meant to sleep longer."""
+        if self._wakes_at is not None and due < self._wakes_at:
+            self.nudge()
+
+    async def _run(self) -> None:
+        pause = FIRST_PAUSE
+        while not self._stopping:
+            self._nudged.clear()
+            try:
+                found = await self.run_once()
+                seconds = 0.0 if found >= self._batch else await self._until_due()
+                pause = FIRST_PAUSE
+            except Exception as error:
+                if isinstance(error, StoreUnavailable):
+                    logger.warning("loop waits for the database", loop=self.name, reason=str(error))
+                else:
+                    logger.exception("loop failed; it tries again", loop=self.name, seconds=pause)
+                seconds, pause = pause, min(pause * 2, LONGEST_PAUSE)
+            self.passed.set()
+            if not self._stopping:
+                await self._sleep(seconds)
+
+    async def _until_due(self) -> float:
+        """Seconds to sleep. Whatever was nudged since the pass began ends the sleep at once."""
+        now = self._clock.now()
+        latest = now + self._idle
+        due = await self._next_due() if self._next_due is not None else None
+        self._wakes_at = latest if due is None else min(due, latest)
+        return max((self._wakes_at - now).total_seconds(), 0.001)
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._nudged.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._wakes_at = None

@@ -1,0 +1,111 @@
+"""The list of background loops, by hand, and who is nudged by which signal."""
+
+from datetime import datetime, timedelta
+
+from queue_service.core.limits import Limits
+from queue_service.loops.loop import Loop
+from queue_service.operations import due, resolutions
+from queue_service.store import claims, expiry
+from queue_service.store.database import Database
+from queue_service.store.signals import Signal, TasksResolved, TimerSet
+
+CLAIMS = 100
+DEADLINES = 100
+RESOLUTIONS = 100
+RECORDS = 500
+SHORT_IDLE = timedelta(seconds=5)
+LONG_IDLE = timedelta(minutes=10)
+
+
+class Loops:
+    """Everything that happens without a caller, but for the relay."""
+
+    def __init__(self, database: Database, limits: Limits) -> None:
+        self._database = database
+        self._limits = limits
+        clock = database.clock
+        self.claims = Loop(
+            "claim expiry",
+            clock,
+            self._expire_claims,
+            batch=CLAIMS,
+            idle=SHORT_IDLE,
+            next_due=self._next_claim,
+        )
+        self.deadlines = Loop(
+            "deadlines",
+            clock,
+            self._pass_deadlines,
+            batch=DEADLINES,
+            idle=SHORT_IDLE,
+            next_due=self._next_deadline,
+        )
+        self.resolutions = Loop(
+            "resolutions", clock, self._work_off_resolutions, batch=1, idle=timedelta(seconds=1)
+        )
+        self.expiry = Loop(
+            "expiry",
+            clock,
+            self._delete_expired,
+            batch=RECORDS,
+            idle=LONG_IDLE,
+            next_due=self._next_expiry,
+        )
+        self.every = (self.claims, self.deadlines, self.resolutions, self.expiry)
+
+    def start(self) -> None:
+        for loop in self.every:
+            loop.start()
+
+    async def stop(self) -> None:
+        for loop in self.every:
+            await loop.stop()
+
+    def on_signal(self, signal: Signal) -> None:
+        """Subscribe this to the database's signals."""
+        match signal:
+            case TasksResolved():
+                self.resolutions.nudge()
+            case TimerSet("claim", moment):
+                self.claims.nudge_at(moment)
+            case TimerSet("deadline", moment):
+                self.deadlines.nudge_at(moment + self._limits.deadline_delay)
+            case TimerSet("expiry", moment):
+                self.expiry.nudge_at(_later(moment, self._limits.expiry_grace))
+            case _:
+                pass
+
+    async def _expire_claims(self) -> int:
+        return await self._database.write(lambda tx: due.expire_claims(tx, CLAIMS))
+
+    async def _pass_deadlines(self) -> int:
+        delay = self._limits.deadline_delay
+        return await self._database.write(lambda tx: due.pass_deadlines(tx, DEADLINES, delay=delay))
+
+    async def _work_off_resolutions(self) -> int:
+        return await self._database.write(lambda tx: resolutions.work_off(tx, RESOLUTIONS))
+
+    async def _delete_expired(self) -> int:
+        grace = self._limits.expiry_grace
+        return await self._database.write(lambda tx: due.delete_expired(tx, RECORDS, grace=grace))
+
+    async def _next_claim(self) -> datetime | None:
+        async with self._database.read() as connection:
+            return await claims.next_expiring(connection, self._database.clock.now())
+
+    async def _next_deadline(self) -> datetime | None:
+        async with self._database.read() as connection:
+            deadline = await claims.next_deadline(connection)
+        return None if deadline is None else deadline + self._limits.deadline_delay
+
+    async def _next_expiry(self) -> datetime | None:
+        async with self._database.read() as connection:
+            expires = await expiry.next_expiry(connection)
+        return None if expires is None else _later(expires, self._limits.expiry_grace)
+
+
+def _later(moment: datetime, delay: timedelta) -> datetime:
+    try:
+        return moment + delay
+    except OverflowError:
+        return moment

@@ -1,0 +1,140 @@
+"""The composition root: builds the parts of the service from its settings, starts and stops them in order."""
+
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from importlib.metadata import PackageNotFoundError, version
+from types import TracebackType
+from typing import Final
+
+import structlog
+
+from events.broker import Broker
+from events.publisher import Publisher
+from queue_service.api.app import Application
+from queue_service.api.permit import ALLOW_ALL
+from queue_service.api.queue import QueueApi
+from queue_service.auth.temporary import Issuer, two_slugids
+from queue_service.clock import Clock, SystemClock
+from queue_service.loops.outbox_relay import OutboxRelay
+from queue_service.loops.schedule import Loops
+from queue_service.settings import Settings
+from queue_service.store.database import Database, open_database
+from queue_service.store.migrations import runner
+from queue_service.store.notifications import Notifications
+from queue_service.store.signals import OutboxFilled, Signal
+from queue_service.store.single_process import SingleProcess
+
+logger = structlog.get_logger(__name__)
+
+ROLES: Final = frozenset({"api", "loops"})
+
+
+class SchemaOutdated(Exception):
+    """The database has another schema than this program needs."""
+
+
+class Service:
+    """The service in this process: ``async with Service(settings) as service: … service.application``.
+
+    ``roles``: ``api`` answers calls, ``loops`` runs the background work and the relay.
+    """
+
+    def __init__(
+        self, settings: Settings, *, clock: Clock | None = None, roles: frozenset[str] = ROLES
+    ) -> None:
+        self.settings = settings
+        self.clock: Clock = clock or SystemClock()
+        self.roles = roles
+        self.version = _version()
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{two_slugids()[:8]}"
+        token = settings.root_access_token.get_secret_value() or two_slugids()
+        self.issuer = Issuer(settings.root_client_id, token)
+        self.amqp_url = settings.amqp_url
+        self._stack = AsyncExitStack()
+        self.database: Database
+        self.api: QueueApi
+        self.application: Application
+        self.loops: Loops
+        self.relay: OutboxRelay | None = None
+
+    async def __aenter__(self) -> "Service":
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        self.database = await self._open_database()
+        self.loops = Loops(self.database, self.settings.limits())
+        self.api = QueueApi(
+            self.database,
+            self.clock,
+            self.settings.limits(),
+            self.issuer,
+            long_poll=self.settings.long_poll,
+            version=self.version,
+        )
+        self._stack.push_async_callback(self.api.close)
+        self.application = Application(self.api, self.clock, ALLOW_ALL, self.version)
+        if "loops" in self.roles:
+            await self._start_background()
+        if not self.database.is_sqlite:
+            notifications = Notifications(self.database, self.name)
+            notifications.start()
+            self._stack.push_async_callback(notifications.stop)
+
+    async def _open_database(self) -> Database:
+        database = open_database(
+            self.settings.database_url, self.clock, pool_size=self.settings.database_pool
+        )
+        file = database.url.database
+        if database.is_sqlite and file and file != ":memory:":
+            self._stack.enter_context(SingleProcess(file))
+        self._stack.push_async_callback(database.close)
+        if database.is_sqlite:
+            await runner.migrate(database)
+        else:
+            found, needed = await runner.current_revision(database), runner.newest_revision()
+            if found != needed:
+                raise SchemaOutdated(
+                    f"the database has schema revision {found or 'none'}, and this program needs {needed}: "
+                    "run `taskbus migrate` with the same settings"
+                )
+        return database
+
+    async def _start_background(self) -> None:
+        if not self.amqp_url:
+            broker = Broker(self.settings.amqp_host, self.settings.amqp_port)
+            await broker.start()
+            self._stack.push_async_callback(broker.stop)
+            self.amqp_url = broker.url
+        self.relay = OutboxRelay(self.database, Publisher(self.amqp_url), self.name)
+        self.database.subscribe(self._nudge_relay)
+        self.database.subscribe(self.loops.on_signal)
+        self.relay.start()
+        self.loops.start()
+        self._on_exit(self.relay.stop)
+        self._on_exit(self.loops.stop)
+
+    def _on_exit(self, stop: Callable[[], Awaitable[None]]) -> None:
+        self._stack.push_async_callback(stop)
+
+    def _nudge_relay(self, signal: Signal) -> None:
+        if self.relay is not None and isinstance(signal, OutboxFilled):
+            self.relay.nudge()
+
+
+def _version() -> str:
+    try:
+        return version("taskbus")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,119 @@
+"""Every setting of the server: from the environment (``TASKBUS_…``) or a TOML file, checked at start."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from queue_service.core.limits import Limits
+from queue_service.store.database import normal_url
+
+CONFIG_FILE_VARIABLE = "TASKBUS_CONFIG"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class Settings(BaseSettings):
+    """The service's settings. The environment wins over the TOML file that ``TASKBUS_CONFIG`` names."""
+
+    model_config = SettingsConfigDict(env_prefix="TASKBUS_", frozen=True, extra="ignore")
+
+    host: str = Field(default="127.0.0.1", description="Address the HTTP API listens on.")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port of the HTTP API; 0 takes a free one.")
+    root_url: str = Field(
+        default="",
+        description="URL under which clients reach the service; made from host and port when empty.",
+    )
+    database_url: str = Field(
+        default="sqlite:///taskbus.sqlite",
+        description="`sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST:PORT/NAME`.",
+    )
+    database_pool: int = Field(default=10, ge=2, le=100, description="PostgreSQL connections per process.")
+    amqp_url: str = Field(
+        default="",
+        description="AMQP broker, `amqp://USER:PASSWORD@HOST:PORT/VHOST`; empty starts the built-in broker.",
+    )
+    amqp_host: str = Field(default="127.0.0.1", description="Address the built-in broker listens on.")
+    amqp_port: int = Field(
+        default=5672, ge=0, le=65535, description="Port of the built-in broker; 0 takes a free one."
+    )
+    claim_timeout: float = Field(
+        default=1200, gt=0, le=86400, description="Seconds a claim or reclaim lasts."
+    )
+    deadline_delay: float = Field(
+        default=60, ge=0, le=86400, description="Seconds after its deadline at which a task is resolved."
+    )
+    max_task_deadline_days: float = Field(
+        default=5, gt=0, le=3650, description="Days a deadline may lie ahead."
+    )
+    max_dependencies: int = Field(
+        default=10_000, ge=0, le=10_000, description="Dependencies a task may list."
+    )
+    expiry_grace: float = Field(
+        default=1800, ge=0, description="Seconds after `expires` at which a record is deleted."
+    )
+    long_poll: Annotated[float, Field(gt=0, le=25)] = Field(
+        default=20, description="Seconds claimWork waits for work; clients give up after 30."
+    )
+    root_client_id: str = Field(
+        default="static/taskbus/root", description="Client that issues the credentials of claims."
+    )
+    root_access_token: SecretStr = Field(
+        default=SecretStr(""), description="Its access token; made and printed once when empty."
+    )
+    log_format: str = Field(
+        default="auto", pattern="^(auto|json|text)$", description="`json`, `text`, or `auto` by terminal."
+    )
+    log_level: str = Field(
+        default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level logged."
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        normal_url(value)
+        return value
+
+    @field_validator("amqp_url")
+    @classmethod
+    def _known_broker(cls, value: str) -> str:
+        if value and not value.startswith(("amqp://", "amqps://")):
+            raise ValueError("must start with amqp:// or amqps://")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        sources: list[Any] = [init_settings, env_settings]
+        if path := os.environ.get(CONFIG_FILE_VARIABLE):
+            if not Path(path).is_file():
+                raise FileNotFoundError(f"{CONFIG_FILE_VARIABLE} names {path}, which is not a file")
+            sources.append(TomlConfigSettingsSource(settings_cls, toml_file=path))
+        return tuple(sources)
+
+    @property
+    def loopback_only(self) -> bool:
+        return self.host in LOOPBACK
+
+    def limits(self) -> Limits:
+        """The numbers of the rules."""
+        return Limits(
+            claim_timeout=timedelta(seconds=self.claim_timeout),
+            max_deadline=timedelta(days=self.max_task_deadline_days),
+            deadline_delay=timedelta(seconds=self.deadline_delay),
+            max_dependencies=self.max_dependencies,
+            expiry_grace=timedelta(seconds=self.expiry_grace),
+        )

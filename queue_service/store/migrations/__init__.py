@@ -1,0 +1,1 @@
+"""Alembic revisions, one history for both databases, and the command that runs them."""

@@ -1,0 +1,43 @@
+"""Bring a database to the newest schema, or tell which revision it has."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from queue_service.store.database import Database, translated_errors
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def newest_revision() -> str:
+    """The revision this program was written for."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        raise RuntimeError("there are no migrations in this installation")
+    return head
+
+
+async def current_revision(database: Database) -> str | None:
+    """The revision of the database; None when it is empty."""
+    async with database.read() as connection:
+        return await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
+
+
+async def migrate(database: Database) -> tuple[str | None, str]:
+    """Upgrade to the newest schema; the revisions before and after. Raises StoreUnavailable."""
+    before = await current_revision(database)
+    with translated_errors():
+        async with database.writer.begin() as connection:
+            if not database.is_sqlite:
+                await connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7461736b627573)")
+            await connection.run_sync(lambda sync: command.upgrade(_config(sync), "head"))
+    return before, newest_revision()

@@ -1,0 +1,122 @@
+"""Signals between processes on PostgreSQL, by LISTEN and NOTIFY.
+
+Only a wake-up: what is to be done is in the tables, and every loop looks there by itself now and then, so a
+notification that is lost costs a moment and no work.
+"""
+
+import asyncio
+from datetime import datetime
+
+import structlog
+from sqlalchemy.engine import URL
+
+from queue_service.store.database import Database
+from queue_service.store.signals import OutboxFilled, QueueFilled, Signal, TasksResolved, TimerSet
+from schemas.times import from_ms, to_ms
+
+logger = structlog.get_logger(__name__)
+
+CHANNEL = "taskbus"
+RECONNECT_SECONDS = 2.0
+MAX_PENDING = 1000
+
+
+def encode(signal: Signal) -> str:
+    """The signal as a short text."""
+    match signal:
+        case OutboxFilled():
+            return "outbox"
+        case TasksResolved():
+            return "resolved"
+        case QueueFilled(task_queue_id):
+            return f"queue {task_queue_id}"
+        case TimerSet(timer, due):
+            return f"timer {timer} {to_ms(due)}"
+
+
+def decode(text: str) -> Signal | None:
+    """The signal of a text; None for a kind that a newer process may send."""
+    match text.split(" "):
+        case ["outbox"]:
+            return OutboxFilled()
+        case ["resolved"]:
+            return TasksResolved()
+        case ["queue", task_queue_id]:
+            return QueueFilled(task_queue_id)
+        case ["timer", ("claim" | "deadline" | "expiry") as timer, milliseconds]:
+            return TimerSet(timer, _time(milliseconds))
+        case _:
+            return None
+
+
+def _time(milliseconds: str) -> datetime:
+    return from_ms(int(milliseconds))
+
+
+class Notifications:
+    """Passes this process's signals to the others, and theirs to this one's subscribers."""
+
+    def __init__(self, database: Database, sender: str) -> None:
+        self._database = database
+        self._sender = sender
+        self._pending: dict[str, None] = {}
+        self._filled = asyncio.Event()
+        self._relaying = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._database.subscribe(self._on_signal)
+        self._task = asyncio.create_task(self._run(), name="notifications")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+
+    def _on_signal(self, signal: Signal) -> None:
+        if self._relaying or len(self._pending) >= MAX_PENDING:
+            return
+        self._pending[encode(signal)] = None
+        self._filled.set()
+
+    def _receive(self, connection: object, pid: int, channel: str, payload: object) -> None:
+        sender, _, text = str(payload).partition(" ")
+        if sender == self._sender:
+            return
+        for line in text.split("\n"):
+            signal = decode(line)
+            if signal is not None:
+                self._relaying = True
+                try:
+                    self._database.announce((signal,))
+                finally:
+                    self._relaying = False
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._session()
+            except Exception as error:
+                logger.warning("notifications between processes are interrupted", reason=str(error))
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _session(self) -> None:
+        import asyncpg
+
+        connection = await asyncpg.connect(_dsn(self._database.url), timeout=10)
+        try:
+            await connection.add_listener(CHANNEL, self._receive)
+            while not connection.is_closed():
+                await self._filled.wait()
+                self._filled.clear()
+                pending, self._pending = list(self._pending), {}
+                for start in range(0, len(pending), 100):
+                    text = "\n".join(pending[start : start + 100])
+                    await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, f"{self._sender} {text}")
+        finally:
+            await connection.close(timeout=2)
+
+
+def _dsn(url: URL) -> str:
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
