@@ -29,7 +29,7 @@ class NotSetUp(EventsError):
 
 
 class Consumer:
-    """Keeps a subscription alive; ``consuming`` is set while the broker delivers, else ``trouble`` tells why."""
+    """Keeps a subscription alive; ``consuming`` is set while it is served, ``trouble`` tells why it is not."""
 
     def __init__(
         self, subscription: Subscription, *, backoff: Backoff, watch_interval: float, on_dropped: OnDropped
