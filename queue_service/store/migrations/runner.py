@@ -10,6 +10,9 @@ from sqlalchemy import Connection
 
 from queue_service.store.database import Database, translated_errors
 
+MIGRATION_LOCK = 0x7461736B627573
+"""Two programs that migrate the same PostgreSQL database do so one after the other."""
+
 
 def _config(connection: Connection | None = None) -> Config:
     config = Config()
@@ -38,6 +41,6 @@ async def migrate(database: Database) -> tuple[str | None, str]:
     with translated_errors():
         async with database.writer.begin() as connection:
             if not database.is_sqlite:
-                await connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7461736b627573)")
+                await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
             await connection.run_sync(lambda sync: command.upgrade(_config(sync), "head"))
     return before, newest_revision()
