@@ -98,7 +98,8 @@ def _run(overrides: dict[str, object], roles: frozenset[str], *, announce: bool)
     except PortInUse as error:
         return _failed(
             f"the built-in AMQP broker cannot start: {error}\n"
-            "choose another port with TASKBUS_AMQP_PORT, or use the broker that runs there with TASKBUS_AMQP_URL"
+            "choose another port with TASKBUS_AMQP_PORT, or use the broker that runs there with "
+            "TASKBUS_AMQP_URL"
         )
     return 0
 
@@ -119,8 +120,9 @@ def _settings(overrides: dict[str, object]) -> Settings | None:
 def _check(settings: Settings, roles: frozenset[str], processes: int) -> None:
     if "api" in roles and not settings.loopback_only:
         raise CannotStart(
-            f"TASKBUS_HOST is {settings.host}: this version has no authentication yet and serves this machine only. "
-            "Use 127.0.0.1, and reach it from elsewhere through an SSH tunnel or an authenticating proxy."
+            f"TASKBUS_HOST is {settings.host}: this version has no authentication yet and serves this "
+            "machine only. Use 127.0.0.1, and reach it from elsewhere through an SSH tunnel or an "
+            "authenticating proxy."
         )
     if settings.database_url.startswith("sqlite") and (processes > 1 or roles != ROLES):
         raise CannotStart(

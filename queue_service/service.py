@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from events.broker.server import Broker
+from events.broker import Broker
 from events.publisher import Publisher
 from queue_service.api.app import Application
 from queue_service.api.permit import ALLOW_ALL

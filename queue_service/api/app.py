@@ -8,28 +8,27 @@ from fastapi.responses import JSONResponse
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from queue_service.api.endpoints import BASE_PATH, queue_endpoints
+from queue_service.api.endpoints import BASE_PATH, QUEUE_ENDPOINTS
 from queue_service.api.openapi import openapi
 from queue_service.api.permit import Permit
 from queue_service.api.pipeline import Pipeline, raw_path_of
 from queue_service.api.queue import QueueApi
 from queue_service.clock import Clock
 
-ROOT_ENDPOINTS = frozenset({"heartbeat", "lbheartbeat", "version"})
+ROOT_ENDPOINTS = [
+    endpoint for endpoint in QUEUE_ENDPOINTS if endpoint.name in ("heartbeat", "lbheartbeat", "version")
+]
 """Endpoints that exist at the server root as well (``queue-behaviour.md`` 1.1)."""
+ROOT_PATHS = frozenset(endpoint.route for endpoint in ROOT_ENDPOINTS)
 
 
 class Application:
     """The ASGI application of the service."""
 
     def __init__(self, api: QueueApi, clock: Clock, permit: Permit, version: str) -> None:
-        self._endpoints = queue_endpoints(api)
         self._version = version
-        self._queue = Pipeline(BASE_PATH, self._endpoints, clock, permit)
-        self._root = Pipeline(
-            "", [endpoint for endpoint in self._endpoints if endpoint.name in ROOT_ENDPOINTS], clock, permit
-        )
-        self._root_paths = {endpoint.route for endpoint in self._endpoints if endpoint.name in ROOT_ENDPOINTS}
+        self._queue = Pipeline(BASE_PATH, QUEUE_ENDPOINTS, api, clock, permit)
+        self._root = Pipeline("", ROOT_ENDPOINTS, api, clock, permit)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._application_of(scope)(scope, receive, send)
@@ -39,14 +38,14 @@ class Application:
             path = raw_path_of(scope)
             if path.startswith(BASE_PATH + "/"):
                 return self._queue
-            if path.rstrip("/") in self._root_paths:
+            if path.rstrip("/") in ROOT_PATHS:
                 return self._root
         return self._pages
 
     @cached_property
     def _pages(self) -> FastAPI:
         """Documentation pages; built when first asked for, as most processes never are."""
-        document = openapi(self._endpoints, BASE_PATH, self._version)
+        document = openapi(QUEUE_ENDPOINTS, BASE_PATH, self._version)
         pages = FastAPI(title="Taskbus", version=self._version, docs_url="/docs", redoc_url=None)
 
         def described() -> dict[str, Any]:

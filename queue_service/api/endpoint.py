@@ -26,7 +26,8 @@ class Endpoint:
     category: str
     title: str
     description: str
-    handler: Callable[[Any], Awaitable[Document | Mapping[str, Any] | None]]
+    handler: Callable[[Any, Any], Awaitable[Document | Mapping[str, Any] | None]]
+    """A method of the class that holds the handlers; its second parameter is the :class:`Call`."""
     scopes: Any = None
     deferred: bool = False
     query: tuple[str, ...] = ()

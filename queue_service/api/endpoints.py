@@ -40,12 +40,7 @@ CREATE_TASK_SCOPES: Final[dict[str, Any]] = {
 }
 
 
-def queue_endpoints(api: QueueApi) -> list[Endpoint]:
-    """Every endpoint of the queue service, bound to its handler."""
-    return [*_tasks(api), *_groups(api), *_work(api), *_monitoring(api)]
-
-
-def _tasks(api: QueueApi) -> list[Endpoint]:
+def _tasks() -> list[Endpoint]:
     return [
         Endpoint(
             name="createTask",
@@ -58,7 +53,7 @@ def _tasks(api: QueueApi) -> list[Endpoint]:
                 "The caller chooses the id, so that the call can be repeated: an equal definition "
                 "answers as the first time, another one is refused."
             ),
-            handler=api.create_task,
+            handler=QueueApi.create_task,
             scopes=CREATE_TASK_SCOPES,
             deferred=True,
             input=shapes.CreateTaskRequest,
@@ -71,7 +66,7 @@ def _tasks(api: QueueApi) -> list[Endpoint]:
             category="Tasks",
             title="Get a task's definition",
             description="The definition with all defaults filled. Its priority is the current one.",
-            handler=api.task,
+            handler=QueueApi.task,
             scopes="queue:get-task:<taskId>",
             output=TaskDefinition,
         ),
@@ -82,7 +77,7 @@ def _tasks(api: QueueApi) -> list[Endpoint]:
             category="Tasks",
             title="Get many definitions",
             description="The definitions of those of the listed tasks that exist, in pages.",
-            handler=api.tasks,
+            handler=QueueApi.tasks,
             scopes={"AllOf": [{"each": "queue:get-task:<taskId>", "for": "taskId", "in": "taskIds"}]},
             deferred=True,
             query=_PAGED,
@@ -97,7 +92,7 @@ def _tasks(api: QueueApi) -> list[Endpoint]:
             category="Tasks",
             title="Get a task's status",
             description="State, retries left and all runs of a task.",
-            handler=api.status,
+            handler=QueueApi.status,
             scopes="queue:status:<taskId>",
             output=shapes.TaskStatusResponse,
         ),
@@ -108,7 +103,7 @@ def _tasks(api: QueueApi) -> list[Endpoint]:
             category="Tasks",
             title="Get many statuses",
             description="The statuses of those of the listed tasks that exist, in pages.",
-            handler=api.statuses,
+            handler=QueueApi.statuses,
             scopes={"AllOf": [{"each": "queue:status:<taskId>", "for": "taskId", "in": "taskIds"}]},
             deferred=True,
             query=_PAGED,
@@ -123,7 +118,7 @@ def _tasks(api: QueueApi) -> list[Endpoint]:
             category="Tasks",
             title="List the tasks that depend on a task",
             description="Every task that lists this one as a dependency, satisfied or not, by id.",
-            handler=api.list_dependent_tasks,
+            handler=QueueApi.list_dependent_tasks,
             scopes="queue:list-dependent-tasks:<taskId>",
             query=_PAGED,
             output=shapes.ListDependentTasksResponse,
@@ -135,7 +130,7 @@ def _tasks(api: QueueApi) -> list[Endpoint]:
             category="Tasks",
             title="Schedule a task",
             description="Makes the first run pending, whatever the dependencies are.",
-            handler=api.schedule_task,
+            handler=QueueApi.schedule_task,
             scopes=_scheduler_scopes("schedule"),
             deferred=True,
             output=shapes.TaskStatusResponse,
@@ -150,7 +145,7 @@ def _tasks(api: QueueApi) -> list[Endpoint]:
                 "Adds a pending run to a resolved task and restores its retries. A task that is pending "
                 "or running is left alone; a task with 50 runs is refused."
             ),
-            handler=api.rerun_task,
+            handler=QueueApi.rerun_task,
             scopes=_scheduler_scopes("rerun"),
             deferred=True,
             output=shapes.TaskStatusResponse,
@@ -162,7 +157,7 @@ def _tasks(api: QueueApi) -> list[Endpoint]:
             category="Tasks",
             title="Cancel a task",
             description="Resolves the task as exception/canceled; a resolved task is left alone.",
-            handler=api.cancel_task,
+            handler=QueueApi.cancel_task,
             scopes=_scheduler_scopes("cancel"),
             deferred=True,
             output=shapes.TaskStatusResponse,
@@ -174,7 +169,7 @@ def _tasks(api: QueueApi) -> list[Endpoint]:
             category="Tasks",
             title="Change a task's priority",
             description="For a task that was never resolved; a waiting run keeps its age.",
-            handler=api.change_task_priority,
+            handler=QueueApi.change_task_priority,
             scopes={
                 "AnyOf": [
                     "queue:change-task-priority:<taskId>",
@@ -189,7 +184,7 @@ def _tasks(api: QueueApi) -> list[Endpoint]:
     ]
 
 
-def _groups(api: QueueApi) -> list[Endpoint]:
+def _groups() -> list[Endpoint]:
     return [
         Endpoint(
             name="cancelTaskGroup",
@@ -198,7 +193,7 @@ def _groups(api: QueueApi) -> list[Endpoint]:
             category="Tasks",
             title="Cancel a task group",
             description="Cancels every unresolved task of a sealed group.",
-            handler=api.cancel_task_group,
+            handler=QueueApi.cancel_task_group,
             scopes="queue:cancel-task-group:<schedulerId>/<taskGroupId>",
             deferred=True,
             output=shapes.CancelTaskGroupResponse,
@@ -211,7 +206,7 @@ def _groups(api: QueueApi) -> list[Endpoint]:
             category="Task Groups",
             title="Seal a task group",
             description="No task can be added any more; existing tasks are not affected.",
-            handler=api.seal_task_group,
+            handler=QueueApi.seal_task_group,
             scopes="queue:seal-task-group:<schedulerId>/<taskGroupId>",
             deferred=True,
             output=shapes.TaskGroupResponse,
@@ -224,7 +219,7 @@ def _groups(api: QueueApi) -> list[Endpoint]:
             category="Task Groups",
             title="List the tasks of a group",
             description="Definition and status of every task of the group, by id, in pages.",
-            handler=api.list_task_group,
+            handler=QueueApi.list_task_group,
             scopes="queue:list-task-group:<taskGroupId>",
             query=_PAGED,
             output=shapes.ListTaskGroupResponse,
@@ -236,7 +231,7 @@ def _groups(api: QueueApi) -> list[Endpoint]:
             category="Task Groups",
             title="Get a task group",
             description="The group's scheduler, expiry and, once sealed, when it was sealed.",
-            handler=api.get_task_group,
+            handler=QueueApi.get_task_group,
             scopes="queue:list-task-group:<taskGroupId>",
             output=shapes.TaskGroupResponse,
         ),
@@ -247,7 +242,7 @@ def _groups(api: QueueApi) -> list[Endpoint]:
             category="Task-Groups",
             title="Change the priority of a group's tasks",
             description="Applies to the tasks that were never resolved and whose deadline has not passed.",
-            handler=api.change_task_group_priority,
+            handler=QueueApi.change_task_group_priority,
             scopes="queue:change-task-group-priority:<schedulerId>/<taskGroupId>",
             deferred=True,
             input=shapes.ChangeTaskPriorityRequest,
@@ -257,7 +252,7 @@ def _groups(api: QueueApi) -> list[Endpoint]:
     ]
 
 
-def _work(api: QueueApi) -> list[Endpoint]:
+def _work() -> list[Endpoint]:
     run = "/task/<taskId>/runs/<runId>"
     resolve = "queue:resolve-task:<taskId>/<runId>"
     return [
@@ -272,7 +267,7 @@ def _work(api: QueueApi) -> list[Endpoint]:
                 "are none the call waits up to 20 s for one and then answers an empty list. Each run is "
                 "held until `takenUntil` and comes with credentials for it."
             ),
-            handler=api.claim_work,
+            handler=QueueApi.claim_work,
             scopes={"AllOf": ["queue:claim-work:<taskQueueId>", "queue:worker-id:<workerGroup>/<workerId>"]},
             deferred=True,
             input=shapes.ClaimWorkRequest,
@@ -286,7 +281,7 @@ def _work(api: QueueApi) -> list[Endpoint]:
             category="Worker Interface",
             title="Claim one run",
             description="Takes the named run, if it is pending. Use claimWork in workers.",
-            handler=api.claim_task,
+            handler=QueueApi.claim_task,
             scopes={
                 "AllOf": [
                     "queue:claim-task:<provisionerId>/<workerType>",
@@ -305,7 +300,7 @@ def _work(api: QueueApi) -> list[Endpoint]:
             category="Worker Interface",
             title="Hold a run longer",
             description="Renews the claim of a running run: a new `takenUntil` and new credentials.",
-            handler=api.reclaim_task,
+            handler=QueueApi.reclaim_task,
             scopes="queue:reclaim-task:<taskId>/<runId>",
             output=shapes.TaskReclaimResponse,
         ),
@@ -316,7 +311,7 @@ def _work(api: QueueApi) -> list[Endpoint]:
             category="Worker Interface",
             title="Report a run completed",
             description="Resolves a running run as completed. Repeating the call is harmless.",
-            handler=api.report_completed,
+            handler=QueueApi.report_completed,
             scopes=resolve,
             output=shapes.TaskStatusResponse,
         ),
@@ -327,7 +322,7 @@ def _work(api: QueueApi) -> list[Endpoint]:
             category="Worker Interface",
             title="Report a run failed",
             description="Resolves a running run as failed: it ran, and its result is bad. It is not retried.",
-            handler=api.report_failed,
+            handler=QueueApi.report_failed,
             scopes=resolve,
             output=shapes.TaskStatusResponse,
         ),
@@ -341,7 +336,7 @@ def _work(api: QueueApi) -> list[Endpoint]:
                 "Resolves a running run as exception. `worker-shutdown` and `intermittent-task` are "
                 "retried while the task has retries left; the other reasons are final."
             ),
-            handler=api.report_exception,
+            handler=QueueApi.report_exception,
             scopes=resolve,
             input=shapes.TaskExceptionRequest,
             output=shapes.TaskStatusResponse,
@@ -349,7 +344,7 @@ def _work(api: QueueApi) -> list[Endpoint]:
     ]
 
 
-def _monitoring(api: QueueApi) -> list[Endpoint]:
+def _monitoring() -> list[Endpoint]:
     return [
         Endpoint(
             name="ping",
@@ -358,7 +353,7 @@ def _monitoring(api: QueueApi) -> list[Endpoint]:
             category="Monitoring",
             title="Ping",
             description="Answers while the process serves requests; `uptime` is in seconds.",
-            handler=api.ping,
+            handler=QueueApi.ping,
         ),
         Endpoint(
             name="lbheartbeat",
@@ -367,7 +362,7 @@ def _monitoring(api: QueueApi) -> list[Endpoint]:
             category="Monitoring",
             title="Load balancer heartbeat",
             description="Answers while the process serves requests.",
-            handler=api.heartbeat,
+            handler=QueueApi.heartbeat,
         ),
         Endpoint(
             name="heartbeat",
@@ -376,7 +371,7 @@ def _monitoring(api: QueueApi) -> list[Endpoint]:
             category="Monitoring",
             title="Heartbeat",
             description="Answers while the process serves requests.",
-            handler=api.heartbeat,
+            handler=QueueApi.heartbeat,
         ),
         Endpoint(
             name="version",
@@ -385,6 +380,10 @@ def _monitoring(api: QueueApi) -> list[Endpoint]:
             category="Monitoring",
             title="Version",
             description="Which program this is.",
-            handler=api.version,
+            handler=QueueApi.version,
         ),
     ]
+
+
+QUEUE_ENDPOINTS: Final[tuple[Endpoint, ...]] = (*_tasks(), *_groups(), *_work(), *_monitoring())
+"""Every endpoint of the queue service; the handlers are methods of :class:`QueueApi`."""

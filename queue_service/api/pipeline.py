@@ -78,10 +78,13 @@ class _Request:
 
 
 class Pipeline:
-    """Serves the endpoints below ``base_path``."""
+    """Serves the endpoints below ``base_path``; ``handlers`` is the object whose methods they name."""
 
-    def __init__(self, base_path: str, endpoints: Iterable[Endpoint], clock: Clock, permit: Permit) -> None:
+    def __init__(
+        self, base_path: str, endpoints: Iterable[Endpoint], handlers: object, clock: Clock, permit: Permit
+    ) -> None:
         self.base_path = base_path
+        self._handlers = handlers
         self._router = Router(endpoints)
         self._clock = clock
         self._permit = permit
@@ -180,7 +183,7 @@ class Pipeline:
             permit=self._permit,
             disconnected=lambda: _disconnected(receive),
         )
-        return await endpoint.handler(call)
+        return await endpoint.handler(self._handlers, call)
 
 
 def raw_path_of(scope: Scope) -> str:
