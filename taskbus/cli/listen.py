@@ -1,0 +1,164 @@
+"""``taskbus listen``: the events of the bus as they happen."""
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import typer
+
+from events.bindings import BINDINGS, Binding, GroupBinding, TaskBinding, bind
+from events.errors import EventsError
+from events.listener import Listener
+from events.messages import Delivery
+from schemas.base import Wire
+from taskbus.cli import show
+from taskbus.cli.console import (
+    AMQP_URL_VARIABLE,
+    DEFAULT_AMQP_URL,
+    AsJson,
+    configure_logging,
+    out,
+    run,
+    say,
+    wrong_input,
+)
+
+ALL: Final = "all"
+READY_SECONDS: Final = 10.0
+
+Write = Callable[[Any, Delivery], None]
+
+
+def listen(
+    exchange: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="EXCHANGE",
+            help=f"Any of {', '.join(BINDINGS)}; the full name of another exchange; or {ALL}.",
+            show_default=False,
+        ),
+    ] = None,
+    queue: Annotated[
+        str | None,
+        typer.Option(metavar="PROVISIONER/TYPE", help="Tasks of this queue; each half may be *."),
+    ] = None,
+    task_id: Annotated[str | None, typer.Option(metavar="TASK_ID", help="This task.")] = None,
+    group: Annotated[str | None, typer.Option(metavar="GROUP_ID", help="Tasks of this group.")] = None,
+    scheduler: Annotated[str | None, typer.Option(metavar="ID", help="What this scheduler manages.")] = None,
+    route: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ROUTE", help="Tasks with such a route; * is one word, # any number; repeatable."
+        ),
+    ] = None,
+    amqp_url: Annotated[
+        str, typer.Option(metavar="URL", envvar=AMQP_URL_VARIABLE, help="The AMQP broker.")
+    ] = DEFAULT_AMQP_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Show events as they happen, until Ctrl-C.
+
+    Example: taskbus listen task-completed task-failed --queue 'prov/*'
+    """
+    configure_logging(logging.WARNING)
+    filters = {
+        "task_queue_id": queue,
+        "task_id": task_id,
+        "task_group_id": group,
+        "scheduler_id": scheduler,
+    }
+    given = {word: value for word, value in filters.items() if value is not None}
+    with wrong_input():
+        asked = bindings(exchange or [ALL], given, route or [])
+        listener = Listener(amqp_url, name="taskbus listen")
+    run(show_events(listener, asked, print_json if as_json else print_line), EventsError)
+
+
+def bindings(names: Sequence[str], filters: dict[str, str], routes: Sequence[str]) -> list[Binding[Any]]:
+    """What to bind to.
+
+    ``all`` are the exchanges whose messages the filters can apply to. Raises ValueError for a name that is no
+    exchange, and for a filter that an exchange named does not have.
+    """
+    if routes and filters:
+        raise ValueError("--route cannot be combined with other filters: a message matches by either")
+    asked: list[Binding[Any]] = []
+    for name in names:
+        if name == ALL:
+            for kind in BINDINGS.values():
+                if _applies(kind, filters, routes):
+                    asked += _of_kind(kind, filters, routes)
+        elif name in BINDINGS:
+            kind = BINDINGS[name]
+            if not _applies(kind, filters, routes):
+                wrong = "--route" if routes else ", ".join(sorted(set(filters) - _words(kind)))
+                raise ValueError(f"{name} is about task groups and cannot be filtered by {wrong}")
+            asked += _of_kind(kind, filters, routes)
+        elif "/" in name:
+            if filters or routes:
+                raise ValueError(f"{name} is not an exchange of the queue and cannot be filtered")
+            asked.append(bind(name))
+        else:
+            raise ValueError(f"no exchange {name!r}: expected {ALL}, {', '.join(BINDINGS)}, or a full name")
+    return asked
+
+
+Kind = type[TaskBinding[Any]] | type[GroupBinding[Any]]
+
+
+def _words(kind: Kind) -> set[str]:
+    return set(kind.__dataclass_fields__)
+
+
+def _applies(kind: Kind, filters: dict[str, str], routes: Sequence[str]) -> bool:
+    return set(filters) <= _words(kind) and (not routes or issubclass(kind, TaskBinding))
+
+
+def _of_kind(kind: Kind, filters: dict[str, str], routes: Sequence[str]) -> list[Binding[Any]]:
+    if routes and issubclass(kind, TaskBinding):
+        return [kind.route(route) for route in routes]
+    return [kind(**filters)]
+
+
+async def show_events(listener: Listener, asked: Sequence[Binding[Any]], write: Write) -> None:
+    """Write every event that ``asked`` brings, for ever.
+
+    Raises BrokerUnavailable when the broker cannot be reached at first; later losses are only logged. Raises
+    what ``write`` raises.
+    """
+    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def hear(event: Any, delivery: Delivery) -> None:
+        try:
+            write(event, delivery)
+        except Exception as error:
+            if not failed.done():
+                failed.set_exception(error)
+
+    listener.on(*asked, prefetch=1000, auto_ack=True)(hear)
+    async with listener:
+        await listener.ready(READY_SECONDS)
+        if sys.stderr.isatty():
+            say("listening; Ctrl-C ends")
+        await failed
+
+
+def print_line(event: Any, delivery: Delivery) -> None:
+    """One event for people."""
+    line = show.event_line(datetime.now().astimezone(), delivery.exchange, delivery.routing_key, event)
+    out().print(line, soft_wrap=True)
+
+
+def print_json(event: Any, delivery: Delivery) -> None:
+    """One event for programs; flushed, so that a pipe has it at once."""
+    entry = {
+        "exchange": delivery.exchange,
+        "routingKey": delivery.routing_key,
+        "cc": list(delivery.cc),
+        "message": event.to_wire() if isinstance(event, Wire) else event,
+    }
+    print(json.dumps(entry, ensure_ascii=False), flush=True)
