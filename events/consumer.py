@@ -29,7 +29,7 @@ class NotSetUp(EventsError):
 
 
 class Consumer:
-    """Keeps a subscription alive; ``consuming`` is set while it is served, ``trouble`` tells why it is not."""
+    """Keeps a subscription alive; ``consuming`` is set while it is served, ``trouble`` tells why not."""
 
     def __init__(
         self, subscription: Subscription, *, backoff: Backoff, watch_interval: float, on_dropped: OnDropped
@@ -73,6 +73,10 @@ class Consumer:
                 delay,
             )
             await asyncio.sleep(delay)
+
+    def quiesce(self) -> None:
+        """Begin no handler from now on."""
+        self._handling.quiesce()
 
     async def stop(self, limit: float) -> None:
         """Take no more messages, wait up to ``limit`` seconds for running handlers, then cancel them.

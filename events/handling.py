@@ -63,9 +63,13 @@ class Handling:
         """A message was delivered."""
         self._inbox.put_nowait(_Arrival(message, lifetime))
 
-    async def stop(self, limit: float) -> None:
-        """Begin nothing new, wait up to ``limit`` seconds for running handlers, then cancel them."""
+    def quiesce(self) -> None:
+        """Begin nothing new from now on."""
         self._stopping.set()
+
+    async def stop(self, limit: float) -> None:
+        """Wait up to ``limit`` seconds for running handlers, then cancel them."""
+        self.quiesce()
         for worker in self._workers - self._busy:
             worker.cancel()
         if self._busy:

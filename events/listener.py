@@ -152,6 +152,8 @@ class Listener:
 
     async def stop(self) -> None:
         """Stop listening: running handlers may finish, everything else goes back to the queues."""
+        for consumer in self._consumers:
+            consumer.quiesce()
         await asyncio.gather(*[consumer.stop(self._stop_timeout) for consumer in self._consumers])
         if self._supervisor is not None:
             self._supervisor.cancel()

@@ -43,7 +43,7 @@ class Recorder:
         self.records: list[Recorded] = []
         self._bindings = bindings or tuple(bind(exchange.full_name) for exchange in EXCHANGES)
         self._listener = Listener(url, name="recorder", on_dropped=self._undecodable)
-        self._arrived = asyncio.Condition()
+        self._changed = asyncio.Event()
         self._error: Exception | None = None
 
     async def __aenter__(self) -> Self:
@@ -80,8 +80,9 @@ class Recorder:
     ) -> list[M]:
         """The first ``count`` events of this kind with these words; raises as :meth:`wait_for` does."""
         try:
-            async with asyncio.timeout(timeout), self._arrived:
-                await self._arrived.wait_for(lambda: self._error or len(self.of(kind, **words)) >= count)
+            async with asyncio.timeout(timeout):
+                while self._error is None and len(self.of(kind, **words)) < count:
+                    await self._changed.wait()
         except TimeoutError:
             seen = "".join(f"\n  {record.exchange} {record.delivery.routing_key}" for record in self.records)
             raise AssertionError(
@@ -92,12 +93,16 @@ class Recorder:
         return self.of(kind, **words)[:count]
 
     async def _record(self, event: Any, delivery: Delivery) -> None:
-        async with self._arrived:
-            self.records.append(Recorded(delivery.exchange, event, delivery))
-            self._arrived.notify_all()
+        self.records.append(Recorded(delivery.exchange, event, delivery))
+        self._announce()
 
     def _undecodable(self, delivery: Delivery, error: Exception) -> None:
         self._error = self._error or error
+        self._announce()
+
+    def _announce(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
 
 def _is_of(record: Recorded, binding: Binding[Any]) -> bool:
