@@ -12,6 +12,7 @@ from typing import Any, Final
 import structlog
 import uvicorn
 from pydantic import SecretStr, ValidationError
+from sqlalchemy.engine import make_url
 
 from events.broker import PortInUse
 from queue_service.auth.temporary import two_slugids
@@ -198,7 +199,7 @@ async def _serve_http(service: Service, listener: socket.socket, stop: asyncio.E
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
-    service.api.desk.release_all()
+    service.api.desk.close()
     await serving
     stopping.cancel()
 
@@ -240,7 +241,7 @@ def _announce(service: Service, settings: Settings, listener: socket.socket) -> 
         f"taskbus {service.version} serves",
         f"  HTTP API   {root_url}     documentation: {root_url}/docs",
         f"  AMQP       {_without_password(service.amqp_url)}{built_in}",
-        f"  database   {service.database.url.render_as_string(hide_password=True)}",
+        f"  database   {make_url(settings.database_url).render_as_string(hide_password=True)}",
         "  access     no authentication: this machine only",
         "try:",
         f"  taskbus task create --root-url {root_url} --queue demo/local -- echo hello",

@@ -34,7 +34,7 @@ def configure_logs(level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for noisy in ("aiosqlite", "uvicorn.access", "alembic.runtime"):
+    for noisy in ("aiosqlite", "uvicorn.error", "uvicorn.access", "alembic.runtime"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -81,7 +81,7 @@ class QueueApi:
 
     async def close(self) -> None:
         """Answer who waits for work with nothing, and finish the transactions under way."""
-        self.desk.release_all()
+        self.desk.close()
         await self._creations.close()
         await self._changes.close()
 

@@ -53,6 +53,7 @@ class WorkDesk:
         self._hot: dict[str, None] = {}
         self._dispatcher: asyncio.Task[None] | None = None
         self._poll_timer: asyncio.TimerHandle | None = None
+        self._closed = False
 
     async def claim_work(
         self, request: WorkRequest, *, seconds: float, gone: Callable[[], Awaitable[object]]
@@ -62,6 +63,8 @@ class WorkDesk:
         ``gone()`` returns when the worker's connection is lost: it leaves the line then. Raises
         StoreUnavailable or Overloaded.
         """
+        if self._closed:
+            raise Overloaded("the service stops")
         if self._waiting >= self._max_waiting:
             raise Overloaded(f"{self._waiting} workers wait already")
         served: asyncio.Future[list[Claimed]] = asyncio.get_running_loop().create_future()
@@ -90,8 +93,9 @@ class WorkDesk:
         if isinstance(signal, QueueFilled) and signal.task_queue_id in self._lines:
             self._wake(signal.task_queue_id)
 
-    def release_all(self) -> None:
-        """Answer everybody who waits with nothing, for a quick stop."""
+    def close(self) -> None:
+        """Answer everybody who waits with nothing, and let nobody wait any more."""
+        self._closed = True
         for line in self._lines.values():
             for waiter in line:
                 if not waiter.served.done():
