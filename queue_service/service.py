@@ -18,7 +18,7 @@ from queue_service.api.queue import QueueApi
 from queue_service.auth.temporary import Issuer, two_slugids
 from queue_service.clock import Clock, SystemClock
 from queue_service.loops.outbox_relay import OutboxRelay
-from queue_service.loops.schedule import Loops
+from queue_service.loops.schedule import Loops, idle
 from queue_service.settings import Settings
 from queue_service.store.database import Database, open_database
 from queue_service.store.migrations import runner
@@ -117,7 +117,9 @@ class Service:
             await broker.start()
             self._stack.push_async_callback(broker.stop)
             self.amqp_url = broker.url
-        self.relay = OutboxRelay(self.database, Publisher(self.amqp_url), self.name)
+        self.relay = OutboxRelay(
+            self.database, Publisher(self.amqp_url), self.name, idle=idle(self.database, 1)
+        )
         self.database.subscribe(self._nudge_relay)
         self.database.subscribe(self.loops.on_signal)
         self.relay.start()

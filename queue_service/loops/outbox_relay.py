@@ -37,9 +37,7 @@ class LeaseLost(Exception):
 class OutboxRelay:
     """Publishes the outbox through ``publisher``. One process at a time does so (a lease)."""
 
-    def __init__(
-        self, database: Database, publisher: Publisher, holder: str, *, idle: timedelta = timedelta(seconds=1)
-    ) -> None:
+    def __init__(self, database: Database, publisher: Publisher, holder: str, *, idle: timedelta) -> None:
         self._database = database
         self._publisher = publisher
         self._holder = holder

@@ -13,8 +13,16 @@ CLAIMS = 100
 DEADLINES = 100
 RESOLUTIONS = 100
 RECORDS = 500
-SHORT_IDLE = timedelta(seconds=5)
-LONG_IDLE = timedelta(minutes=10)
+LONGEST_SLEEP = timedelta(seconds=60)
+
+
+def idle(database: Database, seconds: float) -> timedelta:
+    """How long a loop may sleep without a signal.
+
+    On PostgreSQL another process may have added work, and its signal may have been lost. On SQLite there
+    is no other process, and no signal is lost.
+    """
+    return LONGEST_SLEEP if database.is_sqlite else timedelta(seconds=seconds)
 
 
 class Loops:
@@ -29,7 +37,7 @@ class Loops:
             clock,
             self._expire_claims,
             batch=CLAIMS,
-            idle=SHORT_IDLE,
+            idle=idle(database, 5),
             next_due=self._next_claim,
         )
         self.deadlines = Loop(
@@ -37,18 +45,18 @@ class Loops:
             clock,
             self._pass_deadlines,
             batch=DEADLINES,
-            idle=SHORT_IDLE,
+            idle=idle(database, 5),
             next_due=self._next_deadline,
         )
         self.resolutions = Loop(
-            "resolutions", clock, self._work_off_resolutions, batch=1, idle=timedelta(seconds=1)
+            "resolutions", clock, self._work_off_resolutions, batch=1, idle=idle(database, 1)
         )
         self.expiry = Loop(
             "expiry",
             clock,
             self._delete_expired,
             batch=RECORDS,
-            idle=LONG_IDLE,
+            idle=LONGEST_SLEEP,
             next_due=self._next_expiry,
         )
         self.every = (self.claims, self.deadlines, self.resolutions, self.expiry)
