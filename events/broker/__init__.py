@@ -1,0 +1,17 @@
+"""An AMQP 0-9-1 broker in this process, for one machine: a laptop, tests, a small installation.
+
+Unmodified programs (aio-pika, pika, kombu, npm amqplib) work against it as they do against RabbitMQ, whose
+behaviour it follows: one test suite runs on both. Queues, durable ones too, and their messages live in
+memory as long as the process does. What it does not offer is refused by name with 540 NOT_IMPLEMENTED,
+never ignored: headers exchanges, transactions, streams, priorities, single active consumers, `immediate`.
+It has one virtual host. A quorum queue is accepted as a durable queue that counts deliveries; it is not
+replicated.
+
+Needs pamqp and the standard library, nothing else.
+"""
+
+from events.broker.limits import BrokerLimits
+from events.broker.server import Broker, PortInUse
+from events.broker.topology import QueueInfo
+
+__all__ = ["Broker", "BrokerLimits", "PortInUse", "QueueInfo"]

@@ -1,0 +1,33 @@
+"""What a channel asks of its connection."""
+
+from typing import Any, Protocol
+
+from events.broker.topology import Topology
+
+
+class Confirming(Protocol):
+    def flush_confirms(self) -> None:
+        """Write the acknowledgements that are due."""
+
+
+class Link(Protocol):
+    topology: Topology
+    user: str
+    body_limit: int
+    """Bytes of a body that go into one frame."""
+    capabilities: dict[str, Any]
+    """What the client says it understands."""
+    writable: bool
+    """False while deliveries must wait for the socket."""
+    assembling: int
+    """Bytes of bodies that came in part."""
+    consumer_count: int
+
+    def write(self, *parts: bytes) -> None:
+        """Send bytes that are whole frames together."""
+
+    def confirm_later(self, channel: Confirming) -> None:
+        """Have `flush_confirms` called once, just before the output goes out."""
+
+    def published(self) -> None:
+        """A message has been taken."""
