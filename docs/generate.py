@@ -6,11 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import events.reference as events
+from queue_service import reference
 from schemas import export
 
 ROOT: Final = Path(__file__).parent.parent
 
 GENERATED: Final[dict[str, Callable[[], dict[str, str]]]] = {
+    "docs/reference": lambda: {**reference.files(), "events.md": events.markdown()},
     "docs/reference/schemas": export.files,
 }
 """Each folder that holds nothing but generated files, and what makes their texts by name."""
@@ -21,7 +24,7 @@ def stale(root: Path) -> dict[Path, str | None]:
     found: dict[Path, str | None] = {}
     for folder, generate in GENERATED.items():
         wanted = {root / folder / name: text for name, text in generate().items()}
-        present = {path for path in (root / folder).rglob("*") if path.is_file()}
+        present = {path for path in (root / folder).glob("*") if path.is_file()}
         found |= dict.fromkeys(present - wanted.keys())
         found |= {
             path: text

@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-from queue_service.store.types import Identity, Milliseconds
+from queue_service.store.types import Id, Identity, Milliseconds
 
 metadata = MetaData()
 
@@ -31,20 +31,20 @@ UNSATISFIED = "satisfied = 0"
 task_definitions = Table(
     "task_definitions",
     metadata,
-    Column("task_id", Text, primary_key=True),
+    Column("task_id", Id, primary_key=True),
     Column("definition", Text, nullable=False, comment="task.json; its priority is that of creation"),
 )
 
 tasks = Table(
     "tasks",
     metadata,
-    Column("task_id", Text, primary_key=True),
+    Column("task_id", Id, primary_key=True),
     Column("version", Integer, nullable=False, comment="counts the changes; guards every update"),
     Column("state", Text, nullable=False, comment="of the last run, or 'unscheduled'"),
-    Column("task_queue_id", Text, nullable=False),
+    Column("task_queue_id", Id, nullable=False),
     Column("scheduler_id", Text, nullable=False),
     Column("project_id", Text, nullable=False),
-    Column("task_group_id", Text, nullable=False),
+    Column("task_group_id", Id, nullable=False),
     Column("priority", SmallInteger, nullable=False, comment="place in PRIORITIES, 0 is the most urgent"),
     Column("queue_order", BigInteger, comment="age of the pending run among its equals"),
     Column("taken_until", Milliseconds, comment="when the running run's claim expires"),
@@ -81,7 +81,7 @@ Index("tasks_expires", tasks.c.expires)
 task_groups = Table(
     "task_groups",
     metadata,
-    Column("task_group_id", Text, primary_key=True),
+    Column("task_group_id", Id, primary_key=True),
     Column("scheduler_id", Text, nullable=False),
     Column("expires", Milliseconds, nullable=False, index=True),
     Column("sealed", Milliseconds),
@@ -90,8 +90,8 @@ task_groups = Table(
 task_dependencies = Table(
     "task_dependencies",
     metadata,
-    Column("required_task_id", Text, primary_key=True),
-    Column("dependent_task_id", Text, primary_key=True),
+    Column("required_task_id", Id, primary_key=True),
+    Column("dependent_task_id", Id, primary_key=True),
     Column("requires", Text, nullable=False),
     Column("satisfied", SmallInteger, nullable=False, comment="sticky: a rerun does not take it back"),
     Column("expires", Milliseconds, nullable=False, index=True, comment="of the dependent"),
@@ -107,7 +107,7 @@ resolutions = Table(
     "resolutions",
     metadata,
     Column("id", Identity, primary_key=True, autoincrement=True),
-    Column("task_id", Text, nullable=False, comment="was resolved; dependents and group must look"),
+    Column("task_id", Id, nullable=False, comment="was resolved; dependents and group must look"),
     Column("state", Text, nullable=False, comment="it was resolved as; a rerun may have changed it since"),
     sqlite_autoincrement=True,
 )

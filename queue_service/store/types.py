@@ -3,13 +3,16 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Dialect, Integer
+from sqlalchemy import BigInteger, Dialect, Integer, Text
 from sqlalchemy.types import TypeDecorator
 
 from schemas.times import from_ms, to_ms
 
 Identity = BigInteger().with_variant(Integer(), "sqlite")
 """An integer that the database counts up; SQLite does so only for INTEGER."""
+
+Id = Text().with_variant(Text(collation="C"), "postgresql")
+"""An identifier: compared and sorted by its bytes, whatever the language of the database."""
 
 
 class Milliseconds(TypeDecorator[datetime]):

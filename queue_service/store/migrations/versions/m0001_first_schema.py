@@ -8,6 +8,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+ID = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 IDENTITY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
@@ -40,7 +41,7 @@ def upgrade() -> None:
         "resolutions",
         sa.Column("id", IDENTITY, autoincrement=True, nullable=False),
         sa.Column(
-            "task_id", sa.Text(), nullable=False, comment="was resolved; dependents and group must look"
+            "task_id", ID, nullable=False, comment="was resolved; dependents and group must look"
         ),
         sa.Column(
             "state",
@@ -53,7 +54,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "task_definitions",
-        sa.Column("task_id", sa.Text(), nullable=False),
+        sa.Column("task_id", ID, nullable=False),
         sa.Column(
             "definition", sa.Text(), nullable=False, comment="task.json; its priority is that of creation"
         ),
@@ -61,8 +62,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "task_dependencies",
-        sa.Column("required_task_id", sa.Text(), nullable=False),
-        sa.Column("dependent_task_id", sa.Text(), nullable=False),
+        sa.Column("required_task_id", ID, nullable=False),
+        sa.Column("dependent_task_id", ID, nullable=False),
         sa.Column("requires", sa.Text(), nullable=False),
         sa.Column(
             "satisfied", sa.SmallInteger(), nullable=False, comment="sticky: a rerun does not take it back"
@@ -81,7 +82,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "task_groups",
-        sa.Column("task_group_id", sa.Text(), nullable=False),
+        sa.Column("task_group_id", ID, nullable=False),
         sa.Column("scheduler_id", sa.Text(), nullable=False),
         sa.Column("expires", sa.BigInteger(), nullable=False),
         sa.Column("sealed", sa.BigInteger(), nullable=True),
@@ -90,13 +91,13 @@ def upgrade() -> None:
     op.create_index(op.f("ix_task_groups_expires"), "task_groups", ["expires"], unique=False)
     op.create_table(
         "tasks",
-        sa.Column("task_id", sa.Text(), nullable=False),
+        sa.Column("task_id", ID, nullable=False),
         sa.Column("version", sa.Integer(), nullable=False, comment="counts the changes; guards every update"),
         sa.Column("state", sa.Text(), nullable=False, comment="of the last run, or 'unscheduled'"),
-        sa.Column("task_queue_id", sa.Text(), nullable=False),
+        sa.Column("task_queue_id", ID, nullable=False),
         sa.Column("scheduler_id", sa.Text(), nullable=False),
         sa.Column("project_id", sa.Text(), nullable=False),
-        sa.Column("task_group_id", sa.Text(), nullable=False),
+        sa.Column("task_group_id", ID, nullable=False),
         sa.Column(
             "priority", sa.SmallInteger(), nullable=False, comment="place in PRIORITIES, 0 is the most urgent"
         ),
