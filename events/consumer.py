@@ -9,8 +9,9 @@ import logging
 from contextlib import suppress
 from typing import Final
 
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
 from aio_pika.exceptions import ChannelClosed, ChannelNotFoundEntity, ChannelPreconditionFailed
+from aiormq.abc import DeliveredMessage
 
 from events import redelivery
 from events.connection import BROKER_ERRORS, CLOSE_TIMEOUT, Backoff
@@ -99,15 +100,16 @@ class Consumer:
             queue = await self._declare_queue(channel)
             for binding in self.subscription.bindings:
                 await queue.bind(binding.exchange, binding.routing_key_pattern)
-            lifetime = Lifetime(channel)
             underlay = await channel.get_underlay_channel()
+            lifetime = Lifetime(underlay)
             underlay.closing.add_done_callback(lambda closing: lifetime.end(_reason(closing)))
             underlay.on_consumer_cancel_callbacks.add(lambda _: lifetime.end("the queue was deleted"))
 
-            async def receive(message: AbstractIncomingMessage) -> None:
+            async def receive(message: DeliveredMessage) -> None:
                 self._handling.take(message, lifetime)
 
-            self._consumer_tag = await queue.consume(receive)
+            consuming = await underlay.basic_consume(queue.name, receive)
+            self._consumer_tag = consuming.consumer_tag or ""
             self._queue = queue
             return lifetime
 
@@ -137,14 +139,13 @@ class Consumer:
 
     async def _watch(self, lifetime: Lifetime) -> str:
         assert self._queue is not None
-        underlay = await lifetime.channel.get_underlay_channel()
         while True:
             await asyncio.wait([lifetime.over], timeout=self._watch_interval)
             if lifetime.over.done():
                 return lifetime.over.result()
             try:
                 async with asyncio.timeout(self._watch_interval):
-                    state = await underlay.queue_declare(self._queue.name, passive=True)
+                    state = await lifetime.channel.queue_declare(self._queue.name, passive=True)
             except TimeoutError as error:
                 raise TimeoutError(f"the broker did not answer for {self._watch_interval:g} s") from error
             if state.consumer_count == 0:

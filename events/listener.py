@@ -222,8 +222,10 @@ class Listener:
                         serving[consumer] = asyncio.create_task(consumer.serve(connection))
                 added = asyncio.create_task(self._added.wait())
                 watched: list[asyncio.Future[Any]] = [closed, added, *serving.values()]
-                await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-                added.cancel()
+                try:
+                    await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    added.cancel()
         finally:
             if any(consumer.consuming.is_set() for consumer in serving):
                 self._backoff.reset()

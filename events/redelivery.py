@@ -9,8 +9,8 @@ was before stands in its headers.
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aio_pika import DeliveryMode, Message
-from aio_pika.abc import AbstractIncomingMessage
+from aiormq.abc import DeliveredMessage
+from pamqp.commands import Basic
 
 from events.messages import Delivery
 
@@ -20,6 +20,9 @@ ROUTING_KEY: Final = "taskbus-routing-key"
 CC: Final = "taskbus-cc"
 QUEUE: Final = "taskbus-queue"
 ERROR: Final = "taskbus-error"
+
+PERSISTENT: Final = 2
+"""The delivery mode of messages that survive a restart of the broker."""
 
 MAX_ERROR: Final = 1000
 """Characters of an error's text that a header carries."""
@@ -64,9 +67,10 @@ def dead_queue(queue: str) -> str:
     return f"{queue}.dead"
 
 
-def facts(message: AbstractIncomingMessage) -> Delivery:
+def facts(message: DeliveredMessage) -> Delivery:
     """What the message was when it was published, seen through any retries."""
-    headers = message.headers
+    properties = message.header.properties
+    headers = properties.headers or {}
     again = message.exchange == "" and isinstance(headers.get(EXCHANGE), str)
     attempt = headers.get(ATTEMPT)
     cc = headers.get(CC if again else "CC")
@@ -74,21 +78,22 @@ def facts(message: AbstractIncomingMessage) -> Delivery:
         exchange=str(headers[EXCHANGE]) if again else message.exchange or "",
         routing_key=str(headers.get(ROUTING_KEY, "")) if again else message.routing_key or "",
         cc=tuple(str(key) for key in cc) if isinstance(cc, list) else (),
-        message_id=message.message_id or "",
+        message_id=properties.message_id or "",
         redelivered=bool(message.redelivered),
         attempt=attempt if again and isinstance(attempt, int) and attempt > 0 else 1,
     )
 
 
-def failed_copy(
-    message: AbstractIncomingMessage, delivery: Delivery, queue: str, error: Exception
-) -> Message:
-    """The message as it goes to a retry queue or to the dead: persistent, and telling its story in headers.
+def failed_properties(
+    message: DeliveredMessage, delivery: Delivery, queue: str, error: Exception
+) -> Basic.Properties:
+    """What the message is sent with to a retry queue or to the dead: persistent, its story in the headers.
 
     ``taskbus-attempt`` is the number of the next attempt.
     """
+    given = message.header.properties
     headers: dict[str, Any] = {
-        name: value for name, value in message.headers.items() if not name.startswith(_BROKER_HEADERS)
+        name: value for name, value in (given.headers or {}).items() if not name.startswith(_BROKER_HEADERS)
     }
     headers |= {
         ATTEMPT: delivery.attempt + 1,
@@ -98,16 +103,15 @@ def failed_copy(
         QUEUE: queue,
         ERROR: f"{type(error).__name__}: {error}"[:MAX_ERROR],
     }
-    return Message(
-        message.body,
+    return Basic.Properties(
         headers=headers,
-        content_type=message.content_type,
-        content_encoding=message.content_encoding,
-        delivery_mode=DeliveryMode.PERSISTENT,
-        correlation_id=message.correlation_id,
-        reply_to=message.reply_to,
-        message_id=message.message_id,
-        timestamp=message.timestamp,
-        type=message.type,
-        app_id=message.app_id,
+        delivery_mode=PERSISTENT,
+        content_type=given.content_type,
+        content_encoding=given.content_encoding,
+        correlation_id=given.correlation_id,
+        reply_to=given.reply_to,
+        message_id=given.message_id,
+        timestamp=given.timestamp,
+        message_type=given.message_type,
+        app_id=given.app_id,
     )

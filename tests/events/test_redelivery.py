@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from aio_pika import IncomingMessage
 from aio_pika import Message as AmqpMessage
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aiormq import Channel
 
 from events import Delivery, Listener, TaskDefined, bind
 from events.connection import Backoff
@@ -150,16 +150,16 @@ async def test_a_failure_between_sending_to_the_retry_queue_and_acknowledging_re
     amqp_url: str, publish: Publish, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The moment a crash would hurt most: nothing may be lost, a repetition is fine."""
-    acknowledge = IncomingMessage.ack
+    acknowledge = Channel.basic_ack
     broken = asyncio.Event()
 
-    async def fail_once(message: IncomingMessage, multiple: bool = False) -> None:
+    async def fail_once(channel: Channel, *arguments: Any, **options: Any) -> None:
         if not broken.is_set():
             broken.set()
             raise ConnectionResetError("crashed before the acknowledgement")
-        await acknowledge(message, multiple)
+        await acknowledge(channel, *arguments, **options)
 
-    monkeypatch.setattr(IncomingMessage, "ack", fail_once)
+    monkeypatch.setattr(Channel, "basic_ack", fail_once)
     handler = Failing(times=1)
     repeated = asyncio.Event()
 
