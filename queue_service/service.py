@@ -94,7 +94,10 @@ class Service:
 
     async def _open_database(self) -> Database:
         database = open_database(
-            self.settings.database_url, self.clock, pool_size=self.settings.database_pool
+            self.settings.database_url,
+            self.clock,
+            pool_size=self.settings.database_pool,
+            synchronous=self.settings.sqlite_synchronous,
         )
         file = database.url.database
         if database.is_sqlite and file and file != ":memory:":

@@ -35,6 +35,11 @@ class Settings(BaseSettings):
         default="sqlite:///taskbus.sqlite",
         description="`sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST:PORT/NAME`.",
     )
+    sqlite_synchronous: str = Field(
+        default="NORMAL",
+        pattern="^(NORMAL|FULL)$",
+        description="`NORMAL` survives a crash of the program, `FULL` a power cut as well, at a sync per commit.",
+    )
     database_pool: int = Field(default=10, ge=2, le=100, description="PostgreSQL connections per process.")
     amqp_url: str = Field(
         default="",

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 ATTEMPTS = 5
 """How often a transaction is tried that lost a race (a deadlock, a stale version)."""
+STATEMENT_SECONDS = 60
+"""A statement that takes longer is given up: the link to the database may be half open."""
 _RACE_SQLSTATES = frozenset({"40001", "40P01"})
 
 
@@ -167,7 +169,11 @@ def open_database(text: str, clock: Clock, *, pool_size: int = 10, synchronous: 
         max_overflow=0,
         pool_timeout=30,
         pool_pre_ping=False,
-        connect_args={"timeout": 10, "server_settings": {"application_name": "taskbus"}},
+        connect_args={
+            "timeout": 10,
+            "command_timeout": STATEMENT_SECONDS,
+            "server_settings": {"application_name": "taskbus"},
+        },
     )
     return Database(url, engine, engine, clock)
 

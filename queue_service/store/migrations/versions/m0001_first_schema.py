@@ -40,9 +40,7 @@ def upgrade() -> None:
     op.create_table(
         "resolutions",
         sa.Column("id", IDENTITY, autoincrement=True, nullable=False),
-        sa.Column(
-            "task_id", ID, nullable=False, comment="was resolved; dependents and group must look"
-        ),
+        sa.Column("task_id", ID, nullable=False, comment="was resolved; dependents and group must look"),
         sa.Column(
             "state",
             sa.Text(),
