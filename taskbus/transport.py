@@ -156,7 +156,7 @@ class Transport:
             # The library's own text names addresses and TLS settings; the system's says what is wrong.
             system = error.errno is not None and error.errno > 0
             reason = os.strerror(error.errno or 0) if system else str(error.os_error)
-            raise ConnectionFailed(self.root_url, reason) from error
+            raise ConnectionFailed(self.root_url, reason) from None
         except aiohttp.ClientError as error:
             raise ConnectionFailed(self.root_url, str(error) or type(error).__name__) from error
         if response.status >= 300:

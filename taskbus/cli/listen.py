@@ -64,7 +64,7 @@ def listen(
 
     Example: taskbus listen task-completed task-failed --queue 'prov/*'
     """
-    configure_logging(logging.WARNING)
+    configure_logging(logging.CRITICAL)
     filters = {
         "task_queue_id": queue,
         "task_id": task_id,
@@ -75,7 +75,14 @@ def listen(
     with wrong_input():
         asked = bindings(exchange or [ALL], given, route or [])
         listener = Listener(amqp_url, name="taskbus listen")
-    run(show_events(listener, asked, print_json if as_json else print_line), EventsError)
+    write = print_json if as_json else print_line
+    run(show_events(listener, asked, write, _listening), EventsError)
+
+
+def _listening() -> None:
+    logging.getLogger().setLevel(logging.WARNING)  # until now, an error of ours would tell it better
+    if sys.stderr.isatty():
+        say("listening; Ctrl-C ends")
 
 
 def bindings(names: Sequence[str], filters: dict[str, str], routes: Sequence[str]) -> list[Binding[Any]]:
@@ -124,8 +131,10 @@ def _of_kind(kind: Kind, filters: dict[str, str], routes: Sequence[str]) -> list
     return [kind(**filters)]
 
 
-async def show_events(listener: Listener, asked: Sequence[Binding[Any]], write: Write) -> None:
-    """Write every event that ``asked`` brings, for ever.
+async def show_events(
+    listener: Listener, asked: Sequence[Binding[Any]], write: Write, listening: Callable[[], None]
+) -> None:
+    """Write every event that ``asked`` brings, for ever. ``listening`` is called once none is missed.
 
     Raises BrokerUnavailable when the broker cannot be reached at first; later losses are only logged. Raises
     what ``write`` raises.
@@ -142,8 +151,7 @@ async def show_events(listener: Listener, asked: Sequence[Binding[Any]], write: 
     listener.on(*asked, prefetch=1000, auto_ack=True)(hear)
     async with listener:
         await listener.ready(READY_SECONDS)
-        if sys.stderr.isatty():
-            say("listening; Ctrl-C ends")
+        listening()
         await failed
 
 

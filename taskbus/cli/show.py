@@ -60,7 +60,7 @@ def task_table(tasks: Iterable[tuple[TaskStatus, TaskDefinition]]) -> Table:
             state_text(status.state),
             str(len(status.runs)),
             status.task_queue_id,
-            Text(task.metadata.name),
+            Text(" ".join(task.metadata.name.split())),
         )
     return table
 

@@ -3,6 +3,7 @@
 import asyncio
 import getpass
 import json
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from taskbus.cli.console import (
     USAGE,
     AsJson,
     RootUrl,
+    configure_logging,
     fail,
     out,
     plain_app,
@@ -36,6 +38,13 @@ RETRIES: Final = 3
 """A person waits: less patience than a program has."""
 
 task = plain_app(name="task", help="Create tasks, look at them, and change them.", no_args_is_help=True)
+
+
+@task.callback()
+def prepare() -> None:
+    """What a command cannot do it says in its error; the log of its parts would only repeat it."""
+    configure_logging(logging.CRITICAL)
+
 
 TaskIds = Annotated[list[str], typer.Argument(metavar="TASK_ID", help="One or more task ids.")]
 

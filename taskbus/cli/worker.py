@@ -84,7 +84,7 @@ async def _until_signalled(worker: Worker, drain: float) -> bool:
             running.cancel()
             return
         signalled = True
-        logger.info("stopping; %d tasks have %g s to end, once more to end now", len(worker.running), drain)
+        logger.info("stopping, running tasks have %g s: %s; once more to end now", drain, worker.running)
         worker.stop()
 
     loop = asyncio.get_running_loop()

@@ -2,7 +2,11 @@
 
 import asyncio
 import json
+import threading
 from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -46,12 +50,14 @@ def refusal(status: int, code: str, message: str) -> Answer:
 
 
 class RecordingServer:
-    """Gives the answers in order, and the last one again when there are no more."""
+    """Gives the answers in order, and the last one again when there are no more; or what a function gives."""
 
-    def __init__(self, *answers: Answer) -> None:
+    def __init__(self, *answers: Answer, by: Callable[[Seen], Answer] | None = None) -> None:
         self.seen: list[Seen] = []
         self.answers = deque(answers)
         self.url = ""
+        self._by = by or self._next
+        self._arrived = asyncio.Event()
         self._server = RawTestServer(self._handle)
 
     async def __aenter__(self) -> Self:
@@ -64,9 +70,23 @@ class RecordingServer:
     ) -> None:
         await self._server.close()
 
+    async def saw(self, part: str) -> Seen:
+        """The first request whose target has this part, be it here already or still to come."""
+        while True:
+            for request in self.seen:
+                if part in request.target:
+                    return request
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    def _next(self, request: Seen) -> Answer:
+        return self.answers.popleft() if len(self.answers) > 1 else self.answers[0]
+
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        self.seen.append(Seen(request.method, request.raw_path, dict(request.headers), await request.read()))
-        answer = self.answers.popleft() if len(self.answers) > 1 else self.answers[0]
+        seen = Seen(request.method, request.raw_path, dict(request.headers), await request.read())
+        self.seen.append(seen)
+        self._arrived.set()
+        answer = self._by(seen)
         if answer.silence:
             await asyncio.Event().wait()
         if answer.disconnect:
@@ -88,3 +108,24 @@ class Waits(list[float]):
 def client(server: RecordingServer | str, **options: Any) -> Queue:
     options = {"sleep": Waits().sleep, "jitter": lambda: 0.0, **options}
     return Queue(server if isinstance(server, str) else server.url, **options)
+
+
+@contextmanager
+def server_in_thread(*answers: Answer) -> Iterator[RecordingServer]:
+    """A server for code that runs an event loop of its own, as commands do."""
+    started: Future[tuple[RecordingServer, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def serve() -> None:
+        async with RecordingServer(*answers) as server:
+            stop = asyncio.Event()
+            started.set_result((server, asyncio.get_running_loop(), stop))
+            await stop.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
+    thread.start()
+    server, loop, stop = started.result(timeout=10)
+    try:
+        yield server
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
