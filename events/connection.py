@@ -21,7 +21,7 @@ from events.address import Address
 logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT: Final = 10.0
-CLOSE_TIMEOUT: Final = 3.0
+CLOSE_TIMEOUT: Final = 2.0
 
 BROKER_ERRORS: Final = (AMQPError, OSError, TimeoutError, RuntimeError)
 """What a call to the broker raises when it is refused or its connection is gone."""

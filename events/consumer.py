@@ -12,6 +12,7 @@ from typing import Final
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
 from aio_pika.exceptions import ChannelClosed, ChannelNotFoundEntity, ChannelPreconditionFailed
 from aiormq.abc import DeliveredMessage
+from pamqp.common import FieldTable
 
 from events import redelivery
 from events.connection import BROKER_ERRORS, CLOSE_TIMEOUT, Backoff
@@ -117,19 +118,17 @@ class Consumer:
         name = self.subscription.queue
         if name is None:
             return await channel.declare_queue(exclusive=True, auto_delete=True)
+        kind: FieldTable = {"x-queue-type": "quorum"} if self.subscription.queue_type == "quorum" else {}
         try:
-            queue = await channel.declare_queue(name, durable=True)
-            await channel.declare_queue(redelivery.dead_queue(name), durable=True)
+            queue = await channel.declare_queue(name, durable=True, arguments={**kind})
+            await channel.declare_queue(redelivery.dead_queue(name), durable=True, arguments={**kind})
             for waiting, milliseconds in self.subscription.retry.retry_queues(name).items():
-                await channel.declare_queue(
-                    waiting,
-                    durable=True,
-                    arguments={
-                        "x-message-ttl": milliseconds,
-                        "x-dead-letter-exchange": "",
-                        "x-dead-letter-routing-key": name,
-                    },
-                )
+                back: FieldTable = {
+                    "x-message-ttl": milliseconds,
+                    "x-dead-letter-exchange": "",
+                    "x-dead-letter-routing-key": name,
+                }
+                await channel.declare_queue(waiting, durable=True, arguments={**kind, **back})
         except ChannelPreconditionFailed as error:
             raise NotSetUp(
                 f"the queue {name!r} or one beside it exists with other properties: "
@@ -156,6 +155,7 @@ class Consumer:
         if lifetime is None:
             return
         lifetime.end("torn down")
+        self._handling.forget()
         with suppress(*BROKER_ERRORS):
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await lifetime.channel.close()

@@ -1,7 +1,7 @@
 """AMQP 0-9-1 frames for publishing: pure bytes in and out, no I/O.
 
 ``pamqp`` encodes and decodes everything that is rare. The two things that happen for each message, writing a
-publish and reading its confirm, are spelled out here: that is several times faster (``benchmarks/``).
+publish and reading its confirm, are spelled out here: that is many times faster (``events.publisher``).
 """
 
 from struct import Struct

@@ -69,6 +69,11 @@ class Handling:
         """A message was delivered."""
         self._inbox.put_nowait(_Arrival(message, lifetime))
 
+    def forget(self) -> None:
+        """What was delivered and not begun comes again: nothing of it stays here."""
+        while not self._inbox.empty():
+            self._inbox.get_nowait()
+
     def quiesce(self) -> None:
         """Begin nothing new from now on."""
         self._stopping.set()
@@ -199,4 +204,7 @@ class Handling:
             delivery.message_id,
             error,
         )
-        self._on_dropped(delivery, error)
+        try:
+            self._on_dropped(delivery, error)
+        except Exception:
+            logger.exception("on_dropped failed: queue=%s", self._subscription.name)

@@ -1,7 +1,9 @@
 """Publishing with confirms on one channel, pipelined: the outbox relay's tool.
 
 The convenience layers of aio-pika and aiormq wait for each message's write and make several tasks for it;
-here a message is one write and one entry in a dictionary. Measured figures: ``benchmarks/``.
+here a message is one entry in a dictionary and its share of a write. Measured on two cores shared with
+RabbitMQ, confirmed messages per second into a durable queue: aio-pika 2,400, aiormq 3,000, this 8,000;
+routed nowhere, which leaves the client alone: 2,500, 3,300, 50,000.
 """
 
 import asyncio

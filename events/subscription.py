@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, TypedDict
+from typing import Any, Final, Literal, TypedDict, get_args
 
 from events.bindings import Binding
 from events.messages import Delivery
@@ -14,11 +14,14 @@ MAX_QUEUE_NAME: Final = 230
 
 MAX_PREFETCH: Final = 10_000
 
+QueueType = Literal["classic", "quorum"]
+
 
 class Options(TypedDict, total=False):
     """How a subscription may be tuned; :class:`Subscription` tells the meaning and the defaults."""
 
     queue: str | None
+    queue_type: QueueType
     prefetch: int
     concurrency: int
     auto_ack: bool
@@ -32,6 +35,7 @@ class Subscription:
 
     ``queue``: a durable queue of this name, shared by all listeners that name it; without a name an anonymous
     queue that lives as long as the connection. Bindings are added to a queue, never taken from it.
+    ``queue_type``: ``"quorum"`` has RabbitMQ keep the queue, and those beside it, on several nodes.
     ``prefetch``: how many messages the broker hands over before the first is acknowledged.
     ``concurrency``: how many handlers run at a time; one keeps the order of messages.
     ``auto_ack``: acknowledge before the handler runs; a failure then drops the message.
@@ -43,6 +47,7 @@ class Subscription:
     bindings: tuple[Binding[Any], ...]
     handler: Callable[..., Awaitable[None]]
     queue: str | None = None
+    queue_type: QueueType = "classic"
     prefetch: int = 20
     concurrency: int = 1
     auto_ack: bool = False
@@ -58,6 +63,8 @@ class Subscription:
             )
         if self.queue is not None and not 0 < len(self.queue.encode()) <= MAX_QUEUE_NAME:
             raise ValueError(f"queue: expected a name of 1 to {MAX_QUEUE_NAME} bytes, got {self.queue!r}")
+        if self.queue_type not in get_args(QueueType):
+            raise ValueError(f"queue_type: expected classic or quorum, got {self.queue_type!r}")
         if not 1 <= self.prefetch <= MAX_PREFETCH:
             raise ValueError(f"prefetch: expected 1 to {MAX_PREFETCH}, got {self.prefetch}")
         if not 1 <= self.concurrency <= self.prefetch:

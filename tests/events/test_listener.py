@@ -297,6 +297,7 @@ async def none() -> None: ...
     [
         ({"queue": ""}, one, "queue: expected a name of 1 to 230 bytes"),
         ({"queue": "x" * 231}, one, "queue: expected a name of 1 to 230 bytes"),
+        ({"queue_type": "stream"}, one, "queue_type: expected classic or quorum"),
         ({"prefetch": 0}, one, "prefetch: expected 1 to 10000"),
         ({"concurrency": 3, "prefetch": 2}, one, r"concurrency: expected 1 to prefetch \(2\)"),
         ({"attempts": 0}, one, "attempts: expected 1 to 100"),

@@ -39,10 +39,12 @@ class Failing:
         self.succeeded.set()
 
 
-async def dead_letter(admin: AbstractChannel, queue: str) -> AbstractIncomingMessage:
+async def dead_letter(
+    admin: AbstractChannel, queue: str, arguments: dict[str, Any] | None = None
+) -> AbstractIncomingMessage:
     """Wait for the first message in the dead-letter queue."""
     arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
-    dead = await admin.declare_queue(f"{queue}.dead", durable=True)
+    dead = await admin.declare_queue(f"{queue}.dead", durable=True, arguments=arguments)
     await dead.consume(arrived.put, no_ack=True)
     async with asyncio.timeout(10):
         return await arrived.get()
@@ -93,6 +95,21 @@ async def test_after_the_last_attempt_the_message_is_dead_lettered_with_its_stor
     assert headers["taskbus-routing-key"] == handler.deliveries[0].routing_key
     assert headers["taskbus-cc"] == ["route.ci"]
     assert await is_empty(admin, queue)
+
+
+async def test_quorum_queues_retry_and_dead_letter_the_same(
+    amqp_url: str, admin: AbstractChannel, publish: Publish, queue: str
+) -> None:
+    handler = Failing(times=9)
+    async with listening(amqp_url) as listener:
+        listener.on(TaskDefined(), queue=queue, queue_type="quorum", attempts=2, retry_delay=0.02)(
+            handler.handle
+        )
+        await listener.ready()
+        await publish(samples.defined())
+        quorum = {"x-queue-type": "quorum"}
+        dead = await dead_letter(admin, queue, arguments=quorum)
+    assert dead.headers["taskbus-error"] == "ValueError: failure 2"
 
 
 async def test_a_failure_does_not_hold_up_the_messages_behind_it(
