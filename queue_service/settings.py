@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     sqlite_synchronous: str = Field(
         default="NORMAL",
         pattern="^(NORMAL|FULL)$",
-        description="`NORMAL` survives a crash of the program, `FULL` a power cut as well, at a sync per commit.",
+        description="`NORMAL` survives a crash of the program, `FULL` a power cut too, at a sync per commit.",
     )
     database_pool: int = Field(default=10, ge=2, le=100, description="PostgreSQL connections per process.")
     amqp_url: str = Field(

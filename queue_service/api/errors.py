@@ -44,7 +44,8 @@ def error_body(
         "message": message + footer,
         "requestInfo": {"method": method, "params": dict(params), "payload": payload, "time": time},
     }
-    return status, to_json(body)
+    # A payload may hold a number beyond all floats, such as 1e999: JSON has no word for it.
+    return status, to_json(body, inf_nan_mode="null")
 
 
 def refused(
