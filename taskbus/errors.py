@@ -4,7 +4,7 @@ A refusal of the server is an :class:`ApiError` with the code of ``queue-behavio
 is a :class:`ConnectionFailed`; an answer nobody can read is an :class:`InvalidResponse`.
 """
 
-from typing import Final
+from typing import Final, get_args
 
 from pydantic import ValidationError
 
@@ -103,10 +103,13 @@ class TaskException(TaskbusError):
     """Raised by a worker's handler: something other than the work is at fault.
 
     The run is reported as an exception with ``reason``. The queue tries ``intermittent-task`` and
-    ``worker-shutdown`` again while the task has retries left; the other reasons are final.
+    ``worker-shutdown`` again while the task has retries left; the other reasons are final. Raises ValueError
+    for a reason the queue does not know.
     """
 
     def __init__(self, reason: ExceptionReason, message: str = "") -> None:
+        if reason not in (known := get_args(ExceptionReason)):
+            raise ValueError(f"reason: expected one of {', '.join(known)}, got {reason!r}")
         super().__init__(message or reason)
         self.reason: ExceptionReason = reason
 

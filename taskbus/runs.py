@@ -120,8 +120,9 @@ class Attempt:
             holding.cancel()
             working.cancel()
             await asyncio.wait({working, holding})
-        if not working.cancelled():
-            working.result()
+        for part in (working, holding):
+            if not part.cancelled():
+                part.result()
 
     async def _handle_and_report(self) -> None:
         self._handling = asyncio.create_task(self._handle())

@@ -125,7 +125,7 @@ class Transport:
                 if attempt == self._retries or (isinstance(error, ApiError) and error.status < 500):
                     raise
                 delay = backoff(attempt, self._jitter)
-                logger.info("%s %s failed, again in %.1f s: %s", method, url, delay, error)
+                logger.debug("%s %s failed, again in %.1f s: %s", method, url, delay, error)
             await self._sleep(delay)
             attempt += 1
 

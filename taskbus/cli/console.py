@@ -90,8 +90,12 @@ def run(main: Coroutine[Any, Any, _T], *expected: type[Exception]) -> _T:
 
 
 def configure_logging(level: int) -> None:
-    """Log to the standard error output, one line each."""
+    """Log to the standard error output, one line each.
+
+    The AMQP libraries are left out: ``events`` tells their troubles once, and with what is done about them.
+    """
     logging.basicConfig(
         level=level, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
     )
-    logging.captureWarnings(True)
+    for library in ("aiormq", "aio_pika"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)

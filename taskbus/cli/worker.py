@@ -84,7 +84,9 @@ async def _until_signalled(worker: Worker, drain: float) -> bool:
             running.cancel()
             return
         signalled = True
-        logger.info("stopping, running tasks have %g s: %s; once more to end now", drain, worker.running)
+        held = worker.running
+        if held:
+            logger.info("stopping in %g s at most, for the sake of %s; once more to end now", drain, held)
         worker.stop()
 
     loop = asyncio.get_running_loop()

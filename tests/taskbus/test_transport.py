@@ -23,6 +23,7 @@ from taskbus.errors import (
     NotFound,
     ServerError,
     TaskbusError,
+    TaskException,
 )
 from taskbus.tasks import task_definition
 from tests.taskbus import samples
@@ -212,3 +213,8 @@ def test_all_errors_have_one_base() -> None:
     assert issubclass(ApiError, TaskbusError)
     assert issubclass(ConnectionFailed, TaskbusError)
     assert issubclass(InvalidResponse, TaskbusError)
+
+
+def test_an_exception_with_a_reason_the_queue_does_not_know_cannot_be_raised() -> None:
+    with pytest.raises(ValueError, match=r"reason: expected one of worker-shutdown, .*, got 'canceled'"):
+        TaskException("canceled")  # type: ignore[arg-type]
