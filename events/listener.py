@@ -82,6 +82,7 @@ class Listener:
         self._consumers: list[Consumer] = []
         self._added = asyncio.Event()
         self._supervisor: asyncio.Task[None] | None = None
+        self._stopped = False
         self._trouble = "the listener was not started"
 
     # One signature per number of bindings, so that a type checker sees the union of their events.
@@ -127,7 +128,9 @@ class Listener:
         return register
 
     async def start(self) -> None:
-        """Begin to connect; does not wait for the broker, :meth:`ready` does."""
+        """Begin to connect; does not wait for the broker, :meth:`ready` does. A listener starts only once."""
+        if self._stopped:
+            raise RuntimeError("this listener was stopped; make a new one")
         if self._supervisor is None:
             self._trouble = f"not connected to the AMQP broker at {self._address}"
             self._supervisor = asyncio.create_task(self._supervise(), name=self._name)
@@ -152,6 +155,7 @@ class Listener:
 
     async def stop(self) -> None:
         """Stop listening: running handlers may finish, everything else goes back to the queues."""
+        self._stopped = True
         for consumer in self._consumers:
             consumer.quiesce()
         await asyncio.gather(*[consumer.stop(self._stop_timeout) for consumer in self._consumers])

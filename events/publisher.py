@@ -63,6 +63,7 @@ class Publisher:
         self._connection_name = connection_name
         self._confirm_timeout = confirm_timeout
         self._link: _Link | None = None
+        self._lost: asyncio.Future[BrokerUnavailable] | None = None
 
     async def connect(self) -> None:
         """Connect, declare the exchanges and ask for confirms.
@@ -86,7 +87,7 @@ class Publisher:
         except BaseException:
             link.lose("connecting was given up")
             raise
-        self._link = link
+        self._link, self._lost = link, None
 
     def send(self, message: OutboundMessage, settled: Callable[[bool], None]) -> None:
         """Write a message now; ``settled`` is called once, with True when the broker has taken responsibility
@@ -112,11 +113,13 @@ class Publisher:
     def lost(self) -> asyncio.Future[BrokerUnavailable]:
         """Done when the connection is gone; its result tells why. Nothing unsettled is settled then.
 
-        Raises BrokerUnavailable before the first :meth:`connect`.
+        Cancelling whoever awaits it does no harm. Raises BrokerUnavailable before the first :meth:`connect`.
         """
         if self._link is None:
             raise self._no_connection()
-        return self._link.lost
+        if self._lost is None or self._lost.cancelled():
+            self._lost = asyncio.shield(self._link.lost)
+        return self._lost
 
     async def close(self) -> None:
         """Leave the broker in order. Unsettled messages stay unknown."""

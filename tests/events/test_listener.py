@@ -262,6 +262,14 @@ async def test_stopping_lets_running_handlers_finish_and_gives_the_rest_back(
     assert await left.get(no_ack=True, fail=False) is None
 
 
+async def test_a_stopped_listener_does_not_pretend_to_start_again(amqp_url: str) -> None:
+    listener = listening(amqp_url)
+    async with listener:
+        pass
+    with pytest.raises(RuntimeError, match="make a new one"):
+        await listener.start()
+
+
 async def test_ready_tells_why_there_is_no_broker() -> None:
     async with listening("amqp://guest:secret@127.0.0.1:1/") as listener:
         listener.on(TaskDefined())(asyncio.Queue().put)

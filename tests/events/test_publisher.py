@@ -158,6 +158,23 @@ async def test_a_cut_connection_is_lost_and_settles_nothing(amqp_url: str) -> No
         assert outcomes.seen == []
 
 
+async def test_giving_up_the_wait_for_a_loss_does_not_hide_it(amqp_url: str) -> None:
+    async with Proxy(amqp_url) as proxy, connected(proxy.url) as publisher:
+
+        async def wait_for_the_loss() -> None:
+            await publisher.lost
+
+        waiting = asyncio.create_task(wait_for_the_loss())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        outcomes = Outcomes()
+        publisher.send(MESSAGE, outcomes.of(1))
+        await outcomes.count(1)
+        await proxy.cut()
+        assert "is gone" in str(await publisher.lost)
+
+
 async def test_a_lost_publisher_can_connect_again(amqp_url: str, admin: AbstractChannel) -> None:
     async with Proxy(amqp_url) as proxy, connected(proxy.url) as publisher:
         queue = await bound_queue(admin)
