@@ -107,8 +107,8 @@ class Attempt:
 
     def shut_down(self) -> None:
         """Cancel the handler and report worker-shutdown. Leaves a report that is under way alone."""
+        self._shutting_down = True
         if self._handling is not None:
-            self._shutting_down = True
             self._handling.cancel()
 
     async def _while_held(self, work: Coroutine[Any, Any, None]) -> None:
@@ -125,6 +125,9 @@ class Attempt:
                 part.result()
 
     async def _handle_and_report(self) -> None:
+        if self._shutting_down:
+            await self._report("worker-shutdown")
+            return
         self._handling = asyncio.create_task(self._handle())
         try:
             await asyncio.wait({self._handling})

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol, TypeVar
 
-from schemas.queue import MAX_CLAIMS, TaskClaimResponse
+from schemas.queue import MAX_CLAIMS, ClaimWorkRequest, TaskClaimResponse
 from taskbus.clock import Clock, SystemClock, within
 from taskbus.errors import ApiError, TaskbusError
 from taskbus.runs import FIRST_DELAY, Attempt, ClaimedRun, Handler, QueueCalls
@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 CLEANUP_SECONDS: Final = 10.0
 """How long a stopping worker waits for cancelled handlers to clean up and for the last reports."""
+
+SHORTEST_POLL: Final = 1.0
+"""Seconds; a server that has no work and says so sooner is asked again only after as many."""
 
 _T = TypeVar("_T")
 
@@ -50,6 +53,8 @@ class Worker:
     :meth:`stop` ends :meth:`run` in order: no further claims, up to ``drain`` seconds for running handlers,
     then they are cancelled and their runs reported as ``worker-shutdown``, which puts them back into the
     queue. Cancelling :meth:`run` instead cancels the handlers without any report. A worker runs once.
+
+    Raises ValueError, naming the argument that is wrong.
     """
 
     def __init__(
@@ -65,6 +70,8 @@ class Worker:
         clock: Clock | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        # Only to check the two ids now, where the mistake is.
+        ClaimWorkRequest(worker_group=worker_group, worker_id=worker_id)
         if concurrency < 1:
             raise ValueError(f"concurrency: expected at least 1, got {concurrency}")
         self._queue = queue
@@ -119,6 +126,7 @@ class Worker:
             if free == 0:
                 await self._unless_stopped(self._freed.wait())
                 continue
+            asked = self._clock.time()
             try:
                 claims = await self._unless_stopped(self._claim(min(free, MAX_CLAIMS)))
             except TaskbusError as error:
@@ -136,6 +144,8 @@ class Worker:
                 failures = 0
             for claim in claims or ():
                 self._begin(claim)
+            if not claims and self._clock.time() - asked < SHORTEST_POLL:
+                await self._unless_stopped(self._clock.sleep(SHORTEST_POLL))
 
     async def _claim(self, tasks: int) -> tuple[TaskClaimResponse, ...]:
         return await self._queue.claim_work(

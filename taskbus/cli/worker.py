@@ -57,15 +57,16 @@ async def _work(
     """Whether the worker came to its end in order."""
     async with client:
         with CommandHandler(client.root_url) as handler:
-            worker = Worker(
-                client,
-                task_queue_id,
-                handler,
-                worker_group=group,
-                worker_id=worker_id,
-                concurrency=concurrency,
-                drain=drain,
-            )
+            with wrong_input():
+                worker = Worker(
+                    client,
+                    task_queue_id,
+                    handler,
+                    worker_group=group,
+                    worker_id=worker_id,
+                    concurrency=concurrency,
+                    drain=drain,
+                )
             logger.info(
                 "worker %s/%s takes tasks of %s from %s", group, worker_id, task_queue_id, client.root_url
             )

@@ -11,6 +11,7 @@ from schemas.times import format_time
 NOW: Final = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
 CLAIM_SECONDS: Final = 1200.0
 TASK_ID: Final = "VXcJ7lLRTuKhEcZBHVS7Zw"
+OTHER_ID: Final = "AAAAAAAAQAiAAAAAAAAAAA"
 GROUP_ID: Final = "fN1SbArXTPSVFNUvaOlinQ"
 
 

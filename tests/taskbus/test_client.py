@@ -12,7 +12,7 @@ from taskbus.tasks import task_definition
 from tests.contract.reference import load
 from tests.taskbus import samples
 from tests.taskbus.recording_server import Answer, RecordingServer, client
-from tests.taskbus.samples import GROUP_ID, NOW, TASK_ID
+from tests.taskbus.samples import GROUP_ID, NOW, OTHER_ID, TASK_ID
 
 STATUS = Answer(body={"status": samples.status()})
 GROUP = {"taskGroupId": GROUP_ID, "schedulerId": "-", "expires": "2025-05-01T13:00:00.000Z"}
@@ -216,7 +216,7 @@ async def test_a_listing_follows_the_continuation_tokens() -> None:
 
 
 async def test_many_tasks_are_looked_up_over_all_pages() -> None:
-    other = samples.status("AAAAAAAAQAiAAAAAAAAAAA", "running")
+    other = samples.status(OTHER_ID, "running")
     pages = [
         Answer(
             body={

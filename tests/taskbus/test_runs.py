@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from taskbus.errors import NotFound, TaskException, TaskFailed
-from taskbus.runs import ClaimedRun
+from taskbus.runs import Attempt, ClaimedRun
 from tests.taskbus.hands import BROKEN, GONE, LOST, Hands, StartWorker
 from tests.taskbus.manual_clock import ManualClock
 from tests.taskbus.samples import TASK_ID, claimed
@@ -194,3 +194,13 @@ class TestReporting:
             await queue.called("claim", 2)
         assert queue.reports() == [("completed", TASK_ID, 0)]
         assert "the claim is lost" in caplog.text
+
+    async def test_a_run_shut_down_before_its_handler_began_is_given_back(
+        self, queue: ScriptedQueue, clock: ManualClock, hands: Hands
+    ) -> None:
+        run = ClaimedRun(claimed(TASK_ID), clock)
+        attempt = Attempt(run, queue, hands, clock=clock, jitter=lambda: 0.0)
+        attempt.shut_down()
+        await attempt.execute()
+        assert queue.reports() == [("exception", TASK_ID, 0, "worker-shutdown")]
+        assert hands.begun == []

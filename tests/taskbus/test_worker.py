@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from taskbus.runs import ClaimedRun
 from taskbus.worker import Worker
 from tests.taskbus.hands import BROKEN, GONE, Hands, StartWorker
 from tests.taskbus.manual_clock import ManualClock
-from tests.taskbus.samples import TASK_ID, claimed
+from tests.taskbus.samples import OTHER_ID, TASK_ID, claimed
 from tests.taskbus.scripted_queue import ScriptedQueue
 
 
@@ -56,10 +57,22 @@ class TestClaiming:
         assert queue.calls == [("claim", "prov/type", "group", "worker", 32)]
 
     async def test_an_empty_answer_is_followed_by_the_next_claim_at_once(
-        self, queue: ScriptedQueue, working: StartWorker, hands: Hands
+        self, queue: ScriptedQueue, working: StartWorker, hands: Hands, clock: ManualClock
+    ) -> None:
+        async with working(hands):
+            await queue.called("claim")
+            clock.advance(20)
+            queue.give()
+            await queue.called("claim", 2)
+
+    async def test_a_server_that_does_not_hold_the_poll_is_not_hammered(
+        self, queue: ScriptedQueue, working: StartWorker, hands: Hands, clock: ManualClock
     ) -> None:
         queue.give()
         async with working(hands):
+            await clock.asleep(1)
+            assert queue.count("claim") == 1
+            clock.advance(1)
             await queue.called("claim", 2)
 
     async def test_a_lost_server_is_asked_again_with_growing_pauses(
@@ -76,8 +89,10 @@ class TestClaiming:
             for pause in (1, 2, 4, 8, 16, 30):
                 await clock.pass_by(pause)
             await queue.called("claim", 7)
-            queue.give()
-            await queue.called("claim", 8)
+            queue.give(claimed())
+            await hands.busy_with(1)
+            hands.end(hands.begun[0])
+            await queue.called("completed")
         assert sum("claiming from prov/type failed" in message for message in caplog.messages) == 6
         assert "claiming from prov/type works again" in caplog.messages
 
@@ -87,17 +102,29 @@ class TestClaiming:
         queue.give(claimed(TASK_ID))
         async with working(hands) as (_, running):
             await queue.called("claim", 2)
-            queue.give()
             queue.fail("claim", InsufficientScopes(403, "InsufficientScopes", "missing scope"))
+            queue.give(claimed(OTHER_ID))
             await queue.called("claim", 3)
-            hands.end(hands.begun[0])
+            await hands.busy_with(2)
+            for run in hands.begun:
+                hands.end(run)
             with pytest.raises(InsufficientScopes):
                 await running
-        assert queue.reports() == [("completed", TASK_ID, 0)]
+        assert queue.reports() == [("completed", TASK_ID, 0), ("completed", OTHER_ID, 0)]
 
-    def test_no_hands_at_all_are_refused(self, queue: ScriptedQueue, hands: Hands) -> None:
-        with pytest.raises(ValueError, match="concurrency: expected at least 1, got 0"):
-            Worker(queue, "prov/type", hands, worker_group="g", worker_id="w", concurrency=0)
+    @pytest.mark.parametrize(
+        ("options", "problem"),
+        [
+            ({"concurrency": 0}, "concurrency: expected at least 1, got 0"),
+            ({"worker_id": "a b"}, "worker_id"),
+            ({"worker_group": ""}, "worker_group"),
+        ],
+    )
+    def test_wrong_options_are_named_at_once(
+        self, queue: ScriptedQueue, hands: Hands, options: dict[str, Any], problem: str
+    ) -> None:
+        with pytest.raises(ValueError, match=problem):
+            Worker(queue, "prov/type", hands, **{"worker_group": "g", "worker_id": "w", **options})
 
 
 class TestStopping:

@@ -15,9 +15,8 @@ from taskbus.cli import watch
 from tests.taskbus import samples
 from tests.taskbus.cli.conftest import Run
 from tests.taskbus.recording_server import Answer, RecordingServer, refusal, server_in_thread
-from tests.taskbus.samples import GROUP_ID, TASK_ID
+from tests.taskbus.samples import GROUP_ID, OTHER_ID, TASK_ID
 
-OTHER = "AAAAAAAAQAiAAAAAAAAAAA"
 GROUP = {"taskGroupId": GROUP_ID, "schedulerId": "-", "expires": "2025-05-01T13:00:00.000Z"}
 METADATA = {"name": "n", "description": "", "owner": "o", "source": "https://s"}
 
@@ -59,7 +58,7 @@ class TestCreate:
             result = run(
                 *("task", "create", "--root-url", server.url, "--queue", "demo/local", "--name", "n"),
                 *("--env", "A=1", "--env", "B=x=y", "--max-run-time", "2m", "--deadline", "3h"),
-                *("--expires", "2d", "--group", GROUP_ID, "--scheduler", "s", "--dependency", OTHER),
+                *("--expires", "2d", "--group", GROUP_ID, "--scheduler", "s", "--dependency", OTHER_ID),
                 *("--requires", "all-resolved", "--route", "ci.a", "--route", "ci.b"),
                 *("--priority", "high", "--retries", "0", "--task-id", TASK_ID, "--", "true"),
             )
@@ -70,7 +69,7 @@ class TestCreate:
         assert made.expires is not None
         assert made.expires - made.created == timedelta(days=2)
         assert (made.metadata.name, made.task_group_id, made.scheduler_id) == ("n", GROUP_ID, "s")
-        assert (made.dependencies, made.requires) == ((OTHER,), "all-resolved")
+        assert (made.dependencies, made.requires) == ((OTHER_ID,), "all-resolved")
         assert (made.routes, made.priority, made.retries) == (("ci.a", "ci.b"), "high", 0)
 
     def test_json_prints_the_status(self, run: Run) -> None:
@@ -206,9 +205,9 @@ class TestChange:
         assert lines[2] == "  run 0  running  local/w"
 
     def test_several_tasks_can_be_named(self, run: Run) -> None:
-        with server_in_thread(answer(), answer(task_id=OTHER)) as server:
-            result = run("task", "status", "--json", "--root-url", server.url, TASK_ID, OTHER)
-        assert [json.loads(line)["taskId"] for line in result.stdout.splitlines()] == [TASK_ID, OTHER]
+        with server_in_thread(answer(), answer(task_id=OTHER_ID)) as server:
+            result = run("task", "status", "--json", "--root-url", server.url, TASK_ID, OTHER_ID)
+        assert [json.loads(line)["taskId"] for line in result.stdout.splitlines()] == [TASK_ID, OTHER_ID]
 
     def test_the_root_url_may_come_from_the_environment(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
@@ -239,7 +238,7 @@ class TestChange:
 class TestList:
     def test_a_group_is_listed_over_all_pages(self, run: Run) -> None:
         first = {"status": samples.status(), "task": samples.definition()}
-        second = {"status": samples.status(OTHER, "completed"), "task": samples.definition()}
+        second = {"status": samples.status(OTHER_ID, "completed"), "task": samples.definition()}
         pages = [
             Answer(body={**GROUP, "tasks": [first], "continuationToken": "next"}),
             Answer(body={**GROUP, "tasks": [second]}),
@@ -249,7 +248,7 @@ class TestList:
         assert [line.split() for line in result.stdout.splitlines()] == [
             ["TASK", "STATE", "RUNS", "QUEUE", "NAME"],
             [TASK_ID, "pending", "1", "prov/type", "build"],
-            [OTHER, "completed", "1", "prov/type", "build"],
+            [OTHER_ID, "completed", "1", "prov/type", "build"],
         ]
 
     def test_json_prints_one_object_per_line(self, run: Run) -> None:
@@ -264,10 +263,10 @@ class TestList:
             "tasks": [{"taskId": TASK_ID, "task": samples.definition()}],
         }
         with server_in_thread(Answer(body=both)) as server:
-            result = run("task", "list", "--root-url", server.url, OTHER, TASK_ID)
+            result = run("task", "list", "--root-url", server.url, OTHER_ID, TASK_ID)
         assert result.exit_code == 1
         assert TASK_ID in result.stdout
-        assert result.stderr == f"taskbus: not found: {OTHER}\n"
+        assert result.stderr == f"taskbus: not found: {OTHER_ID}\n"
 
     @pytest.mark.parametrize("arguments", [[], ["--group", GROUP_ID, TASK_ID]])
     def test_either_a_group_or_tasks_must_be_named(self, run: Run, arguments: list[str]) -> None:

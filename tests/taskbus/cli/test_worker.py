@@ -131,6 +131,7 @@ async def test_a_worker_that_the_server_refuses_says_why_and_ends_with_status_1(
         (["--queue", "a/b", "--drain", "soon"], "expected a duration"),
         (["--queue", "a/b", "--root-url", "localhost"], "root_url: expected a URL"),
         (["--queue", "a/b", "--concurrency", "0"], "concurrency"),
+        (["--queue", "a/b", "--worker-id", "a b"], "worker_id: String should match"),
         ([], "--queue"),
     ],
 )
