@@ -1,10 +1,11 @@
 """The handlers of the queue's API: what is left of a call after the pipeline has checked it."""
 
+import re
 import time
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -27,6 +28,7 @@ from queue_service.operations.tasks import Creation, Rule, TaskCall, with_priori
 from queue_service.operations.work_desk import WorkDesk
 from queue_service.store import groups, listing, tasks
 from queue_service.store.database import Database, Tx
+from schemas.ids import SLUGID_PATTERN
 from schemas.queue import (
     CancelTaskGroupResponse,
     ChangeTaskPriorityRequest,
@@ -52,6 +54,7 @@ from schemas.queue import (
 from schemas.task import PRIORITIES, TaskDefinition, TaskDefinitionAndStatus
 
 PlainCall = Call[None]
+_TASK_ID: Final = re.compile(SLUGID_PATTERN)
 
 
 class QueueApi:
@@ -137,7 +140,7 @@ class QueueApi:
         page = page_of(call.query)
         async with self._database.read() as connection:
             ids, token = page.cut(
-                await listing.existing(connection, call.body.task_ids, page.after, page.wanted)
+                await listing.existing(connection, _possible(call.body.task_ids), page.after, page.wanted)
             )
             found = await tasks.get(connection, ids)
         return TasksStatusesResponse.model_construct(
@@ -343,7 +346,7 @@ class QueueApi:
         call.require(taskIds=call.body.task_ids)
         page = page_of(call.query)
         async with self._database.read() as connection:
-            found = await listing.existing(connection, call.body.task_ids, page.after, page.wanted)
+            found = await listing.existing(connection, _possible(call.body.task_ids), page.after, page.wanted)
             ids, token = page.cut(found)
             return await _members(connection, ids), token
 
@@ -396,6 +399,11 @@ class QueueApi:
 
 def _status(task: Task) -> TaskStatusResponse:
     return TaskStatusResponse.model_construct(status=task.status())
+
+
+def _possible(task_ids: Sequence[str]) -> list[str]:
+    """The ids that a task can have, once each. PostgreSQL refuses some of the others, such as a NUL."""
+    return [task_id for task_id in dict.fromkeys(task_ids) if _TASK_ID.fullmatch(task_id)]
 
 
 async def _members(
