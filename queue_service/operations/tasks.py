@@ -68,7 +68,8 @@ async def create(
     A repeat with an equal definition is answered with the task as it stands, and told again. A task may
     depend on tasks that come before it in the list.
     """
-    joined = await groups.ensure(tx, _wanted_groups(creations, group_expiry_margin))
+    wanted = _wanted_groups(creations, group_expiry_margin)
+    joined = await groups.ensure(tx, wanted, margin=group_expiry_margin)
     stored = await tasks.lock(tx, [creation.task_id for creation in creations])
     defined = await tasks.definitions(tx.connection, list(stored))
     known = await _known_dependencies(tx, creations, stored)

@@ -1,9 +1,10 @@
 """Task group rows."""
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Row, Text, and_, case, func, select, text, true, update
+from sqlalchemy import BigInteger, Row, Text, and_, bindparam, case, func, select, text, true, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -11,7 +12,7 @@ from queue_service.core.groups import TaskGroup
 from queue_service.store.database import Tx
 from queue_service.store.rows import Rows
 from queue_service.store.tables import NEVER_RESOLVED, task_groups, tasks
-from schemas.times import to_ms
+from schemas.times import MILLISECOND, to_ms
 
 _given = Rows("given", task_group_id=Text, scheduler_id=Text, expires=BigInteger)
 _insert = upsert(task_groups).from_select(
@@ -28,7 +29,7 @@ ENSURE: Final = _insert.on_conflict_do_update(
                 and_(
                     task_groups.c.scheduler_id == _insert.excluded.scheduler_id,
                     task_groups.c.sealed.is_(None),
-                    task_groups.c.expires < _insert.excluded.expires,
+                    task_groups.c.expires + bindparam("margin", type_=BigInteger) < _insert.excluded.expires,
                 ),
                 _insert.excluded.expires,
             ),
@@ -57,11 +58,13 @@ RESOLVED_GROUPS: Final = SELECT_GROUPS.where(
 )
 
 
-async def ensure(tx: Tx, wanted: Iterable[TaskGroup]) -> dict[str, TaskGroup]:
-    """Create the groups that do not exist, prolong those that must live longer; all of them as they are now.
+async def ensure(tx: Tx, wanted: Iterable[TaskGroup], *, margin: timedelta) -> dict[str, TaskGroup]:
+    """Create the groups that do not exist, prolong those that a task outlives; all of them as they are now.
 
-    A group of another scheduler and a sealed group are left as they are. The rows stay locked until the end
-    of the transaction, so that no group is sealed while a task is added.
+    ``expires`` of those wanted is ``margin`` after that of their longest-lived task; a group that lives as
+    long as this task is not prolonged (``queue-behaviour.md`` 5). A group of another scheduler and a sealed
+    group are left as they are. The rows stay locked until the end of the transaction, so that no group is
+    sealed while a task is added.
     """
     rows = {
         group.task_group_id: {
@@ -71,7 +74,8 @@ async def ensure(tx: Tx, wanted: Iterable[TaskGroup]) -> dict[str, TaskGroup]:
         }
         for group in sorted(wanted, key=lambda group: group.expires)
     }
-    return _by_id(await tx.connection.execute(ENSURE, _given.parameters(rows.values())))
+    parameters = {**_given.parameters(rows.values()), "margin": margin // MILLISECOND}
+    return _by_id(await tx.connection.execute(ENSURE, parameters))
 
 
 async def get(connection: AsyncConnection, task_group_ids: Sequence[str]) -> dict[str, TaskGroup]:
