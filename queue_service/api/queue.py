@@ -127,10 +127,9 @@ class QueueApi:
 
     async def tasks(self, call: Call[TasksRequest]) -> TasksResponse:
         members, token = await self._listed(call)
-        return TasksResponse.model_construct(
+        return TasksResponse.trusted(
             tasks=tuple(
-                TaskWithId.model_construct(task_id=member.status.task_id, task=member.task)
-                for member in members
+                TaskWithId.trusted(task_id=member.status.task_id, task=member.task) for member in members
             ),
             continuation_token=token,
         )
@@ -143,9 +142,9 @@ class QueueApi:
                 await listing.existing(connection, _possible(call.body.task_ids), page.after, page.wanted)
             )
             found = await tasks.get(connection, ids)
-        return TasksStatusesResponse.model_construct(
+        return TasksStatusesResponse.trusted(
             statuses=tuple(
-                StatusWithId.model_construct(task_id=task_id, status=found[task_id].status())
+                StatusWithId.trusted(task_id=task_id, status=found[task_id].status())
                 for task_id in ids
                 if task_id in found
             ),
@@ -173,9 +172,7 @@ class QueueApi:
                 raise task_not_found(task_id)
             ids, token = page.cut(await listing.dependents(connection, task_id, page.after, page.wanted))
             members = await _members(connection, ids)
-        return ListDependentTasksResponse.model_construct(
-            task_id=task_id, tasks=members, continuation_token=token
-        )
+        return ListDependentTasksResponse.trusted(task_id=task_id, tasks=members, continuation_token=token)
 
     # ---- groups ---------------------------------------------------------------------------------------
 
@@ -197,7 +194,7 @@ class QueueApi:
             ids, token = page.cut(await listing.group_members(connection, group_id, page.after, page.wanted))
             members = await _members(connection, ids)
         group = found[group_id]
-        return ListTaskGroupResponse.model_construct(
+        return ListTaskGroupResponse.trusted(
             task_group_id=group_id,
             scheduler_id=group.scheduler_id,
             expires=group.expires,
@@ -243,7 +240,7 @@ class QueueApi:
             seconds=self._long_poll,
             gone=call.disconnected,
         )
-        return ClaimWorkResponse.model_construct(tasks=tuple(self._claim_of(item) for item in claimed))
+        return ClaimWorkResponse.trusted(tasks=tuple(self._claim_of(item) for item in claimed))
 
     async def claim_task(self, call: Call[TaskClaimRequest]) -> TaskClaimResponse:
         body, run_id = call.body, call.run_id()
@@ -275,7 +272,7 @@ class QueueApi:
         async with self._database.read() as connection:
             defined = await tasks.definitions(connection, [task.task_id])
         worker_group, worker_id, taken_until = held(task.runs[-1])
-        return TaskReclaimResponse.model_construct(
+        return TaskReclaimResponse.trusted(
             status=task.status(),
             run_id=run_id,
             worker_group=worker_group,
@@ -353,7 +350,7 @@ class QueueApi:
     def _claim_of(self, claimed: Claimed) -> TaskClaimResponse:
         task = claimed.task
         worker_group, worker_id, taken_until = held(task.runs[-1])
-        return TaskClaimResponse.model_construct(
+        return TaskClaimResponse.trusted(
             status=task.status(),
             run_id=task.runs[-1].run_id,
             worker_group=worker_group,
@@ -398,7 +395,7 @@ class QueueApi:
 
 
 def _status(task: Task) -> TaskStatusResponse:
-    return TaskStatusResponse.model_construct(status=task.status())
+    return TaskStatusResponse.trusted(status=task.status())
 
 
 def _possible(task_ids: Sequence[str]) -> list[str]:
@@ -413,7 +410,7 @@ async def _members(
     found = await tasks.get(connection, task_ids)
     defined = await tasks.definitions(connection, task_ids)
     return tuple(
-        TaskDefinitionAndStatus.model_construct(
+        TaskDefinitionAndStatus.trusted(
             status=found[task_id].status(), task=with_priority(defined[task_id], found[task_id])
         )
         for task_id in task_ids

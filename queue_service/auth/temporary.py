@@ -50,7 +50,7 @@ def named_credentials(
     }
     certificate["signature"] = signature(key, name, certificate, scopes)
     token = hmac.digest(key, str(certificate["seed"]).encode(), hashlib.sha256)
-    return TaskCredentials.model_construct(
+    return TaskCredentials.trusted(
         client_id=name,
         access_token=base64.urlsafe_b64encode(token).decode().rstrip("="),
         certificate=json.dumps(certificate, separators=(",", ":")),

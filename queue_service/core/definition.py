@@ -45,7 +45,7 @@ def check_dependency_count(request: CreateTaskRequest, limits: Limits) -> None:
 def complete(task_id: str, request: CreateTaskRequest) -> TaskDefinition:
     """The definition with every default filled. Raises InputError for a wrong task queue."""
     provisioner_id, worker_type = task_queue_of(request)
-    return TaskDefinition.model_construct(
+    return TaskDefinition.trusted(
         provisioner_id=provisioner_id,
         worker_type=worker_type,
         task_queue_id=f"{provisioner_id}/{worker_type}",

@@ -15,7 +15,7 @@ class TaskGroup:
     sealed: datetime | None = None
 
     def to_response(self) -> TaskGroupResponse:
-        return TaskGroupResponse.model_construct(
+        return TaskGroupResponse.trusted(
             task_group_id=self.task_group_id,
             scheduler_id=self.scheduler_id,
             expires=self.expires,

@@ -50,7 +50,7 @@ class Task:
     def status(self) -> TaskStatus:
         """The status as the wire has it. The values were validated when they came in."""
         provisioner_id, _, worker_type = self.task_queue_id.partition("/")
-        return TaskStatus.model_construct(
+        return TaskStatus.trusted(
             task_id=self.task_id,
             provisioner_id=provisioner_id,
             worker_type=worker_type,

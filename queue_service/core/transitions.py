@@ -216,7 +216,7 @@ def pass_deadline(task: Task, now: datetime) -> Change:
     if task.resolved or task.deadline > now:
         return nothing(task)
     after = _forced_exception(task, "deadline-exceeded", now)
-    message = TaskExceptionMessage.model_construct(
+    message = TaskExceptionMessage.trusted(
         status=after.status(), task=_tags(after), run_id=after.runs[-1].run_id
     )
     return Change(task, after, (message,))
@@ -247,7 +247,7 @@ def change_priority(task: Task, priority: Priority, now: datetime) -> Change:
     if task.priority == priority:
         raise RequestConflict(f"Task `{task.task_id}` already has priority `{priority}`.")
     after = replace(task, priority=priority)
-    message = TaskPriorityChangedMessage.model_construct(
+    message = TaskPriorityChangedMessage.trusted(
         status=after.status(), old_priority=task.priority, new_priority=priority
     )
     return Change(task, after, (message,))
@@ -297,7 +297,7 @@ def _with_last_run(task: Task, run: Run) -> Task:
 
 
 def _with_new_run(task: Task, reason: ReasonCreated, now: datetime) -> Task:
-    run = Run.model_construct(run_id=len(task.runs), state="pending", reason_created=reason, scheduled=now)
+    run = Run.trusted(run_id=len(task.runs), state="pending", reason_created=reason, scheduled=now)
     return replace(task, runs=(*task.runs, run), claimed_by_id=False)
 
 
@@ -313,7 +313,7 @@ def _forced_exception(task: Task, reason: ReasonResolved, now: datetime) -> Task
             update={"state": "exception", "reason_resolved": reason, "resolved": now}
         )
         return replace(_with_last_run(task, ended), ever_resolved=True)
-    carrier = Run.model_construct(
+    carrier = Run.trusted(
         run_id=0,
         state="exception",
         reason_created="exception",
@@ -325,25 +325,23 @@ def _forced_exception(task: Task, reason: ReasonResolved, now: datetime) -> Task
 
 
 def _tags(task: Task) -> TaskTags:
-    return TaskTags.model_construct(tags=dict(task.tags))
+    return TaskTags.trusted(tags=dict(task.tags))
 
 
 def _defined(task: Task) -> TaskDefinedMessage:
     """Always the status before scheduling: no runs, all retries left (3.3)."""
     status: TaskStatus = replace(task, runs=(), retries_left=task.retries).status()
-    return TaskDefinedMessage.model_construct(status=status, task=_tags(task))
+    return TaskDefinedMessage.trusted(status=status, task=_tags(task))
 
 
 def _pending(task: Task) -> TaskPendingMessage:
-    return TaskPendingMessage.model_construct(
-        status=task.status(), task=_tags(task), run_id=task.runs[-1].run_id
-    )
+    return TaskPendingMessage.trusted(status=task.status(), task=_tags(task), run_id=task.runs[-1].run_id)
 
 
 def _running(task: Task) -> TaskRunningMessage:
     run = task.runs[-1]
     worker_group, worker_id, taken_until = held(run)
-    return TaskRunningMessage.model_construct(
+    return TaskRunningMessage.trusted(
         status=task.status(),
         task=_tags(task),
         run_id=run.run_id,
@@ -364,7 +362,7 @@ def _reported(task: Task, outcome: Outcome) -> TaskCompletedMessage | TaskFailed
         case _:
             assert_never(outcome)
     worker_group, worker_id, _ = held(run)
-    return kind.model_construct(
+    return kind.trusted(
         status=task.status(),
         task=_tags(task),
         run_id=run.run_id,
@@ -374,7 +372,7 @@ def _reported(task: Task, outcome: Outcome) -> TaskCompletedMessage | TaskFailed
 
 
 def _exception(task: Task, run: Run) -> TaskExceptionMessage:
-    return TaskExceptionMessage.model_construct(
+    return TaskExceptionMessage.trusted(
         status=task.status(),
         task=_tags(task),
         run_id=run.run_id,

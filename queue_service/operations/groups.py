@@ -33,7 +33,7 @@ async def seal(tx: Tx, task_group_id: str, authorize: Authorize) -> TaskGroup:
     """Seal the group, once; the message is told each time. Raises ResourceNotFound."""
     authorize(await _locked(tx, task_group_id))
     group = (await groups.seal(tx, [task_group_id]))[task_group_id]
-    message = TaskGroupSealedMessage.model_construct(
+    message = TaskGroupSealedMessage.trusted(
         task_group_id=group.task_group_id,
         scheduler_id=group.scheduler_id,
         expires=group.expires,
@@ -55,7 +55,7 @@ async def cancel(tx: Tx, task_group_id: str, authorize: Authorize) -> CancelTask
         return transitions.cancel_member(task, tx.now)
 
     affected = await _change_members(tx, task_group_id, rule)
-    return CancelTaskGroupResponse.model_construct(
+    return CancelTaskGroupResponse.trusted(
         task_group_id=task_group_id,
         task_group_size=affected.size,
         cancelled_count=len(affected.task_ids),
@@ -75,14 +75,14 @@ async def change_priority(
         return change if change.alters else None
 
     affected = await _change_members(tx, task_group_id, rule)
-    message = TaskGroupPriorityChangedMessage.model_construct(
+    message = TaskGroupPriorityChangedMessage.trusted(
         task_group_id=task_group_id,
         scheduler_id=group.scheduler_id,
         new_priority=priority,
         tasks_affected=len(affected.task_ids),
     )
     await outbox.record(tx, [Outgoing(message, (), (task_group_id, *affected.task_ids[:PAGE]))])
-    return TaskGroupPriorityChangeResponse.model_construct(
+    return TaskGroupPriorityChangeResponse.trusted(
         task_group_id=task_group_id,
         scheduler_id=group.scheduler_id,
         new_priority=priority,

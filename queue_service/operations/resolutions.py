@@ -65,7 +65,7 @@ async def _tell_resolved_groups(tx: Tx, ledger: Ledger, ended: Sequence[Resoluti
     if not members:
         return
     for group in await groups.resolved(tx.connection, list(members)):
-        message = TaskGroupResolvedMessage.model_construct(
+        message = TaskGroupResolvedMessage.trusted(
             task_group_id=group.task_group_id,
             scheduler_id=group.scheduler_id,
             expires=group.expires,

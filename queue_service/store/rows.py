@@ -24,16 +24,18 @@ class Rows(TableClause):
     def __init__(self, name: str, **columns: type[TypeEngine[Any]] | TypeEngine[Any]) -> None:
         super().__init__(name, *(Column(key, kind) for key, kind in columns.items()))
         self.rows_parameter = bindparam(name, type_=Text)
+        self._parameter = name
+        self._keys = tuple(columns)
 
     def parameters(self, rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
         """The statement's parameter for these rows; each is a mapping by column name."""
-        keys = [column.name for column in self.columns]
-        return {self.name: to_json([{key: row[key] for key in keys} for row in rows]).decode()}
+        keys = self._keys
+        return {self._parameter: to_json([{key: row[key] for key in keys} for row in rows]).decode()}
 
     def of(self, values: Sequence[Any]) -> dict[str, str]:
         """The statement's parameter for a list of single values."""
-        (column,) = self.columns
-        return {self.name: to_json([{column.name: value} for value in values]).decode()}
+        (key,) = self._keys
+        return {self._parameter: to_json([{key: value} for value in values]).decode()}
 
 
 @compiles(Rows, "postgresql")
