@@ -4,6 +4,7 @@ rules).
 
 from collections.abc import Iterator
 from enum import StrEnum
+from typing import Final
 
 from events.broker import tables
 from events.broker.message import (
@@ -15,6 +16,17 @@ from events.broker.message import (
     split_properties,
 )
 from events.broker.wire import shortstr
+
+_MOST_DEATHS: Final = 50
+"""Records of one message. Each costs time at every death, and a chain of queues is followed in one go."""
+_MOST_COUNTED: Final = 2**62
+
+
+class TooManyDeaths(Exception):
+    """A message was dead-lettered by more queues than anyone can have meant."""
+
+    def __init__(self) -> None:
+        super().__init__(f"it has been dead-lettered in {_MOST_DEATHS} ways already")
 
 
 class Reason(StrEnum):
@@ -83,10 +95,12 @@ def _add_record(headers: dict[bytes, bytes], record: dict[bytes, bytes]) -> None
     others = []
     for earlier in _records(headers):
         if earlier.get(b"queue") == record[b"queue"] and earlier.get(b"reason") == record[b"reason"]:
-            count = int.from_bytes(earlier.get(b"count", tables.long(1))[1:], "big", signed=True)
-            record = {**earlier, b"count": tables.long(count + 1)}
+            count = tables.integer(earlier.get(b"count", b""), default=1)
+            record = {**earlier, b"count": tables.long(min(count + 1, _MOST_COUNTED))}
         else:
             others.append(earlier)
+    if len(others) >= _MOST_DEATHS:
+        raise TooManyDeaths
     headers[b"x-death"] = tables.array(map(tables.table, [record, *others]))
 
 

@@ -64,7 +64,7 @@ def _exchange_unbind(channel: Channel, method: Exchange.Unbind) -> _Reply:
 def _queue_declare(channel: Channel, method: Queue.Declare) -> _Reply:
     topology, owner = channel.link.topology, channel.link
     if method.passive:
-        queue = topology.queue(channel.queue_name(method.queue), owner)
+        queue = topology.queue(method.queue, owner)
         queue.used()
     else:
         queue = topology.declare_queue(

@@ -54,10 +54,10 @@ class Entry:
 
     __slots__ = ("deadline", "deliveries", "message", "position", "redelivered")
 
-    def __init__(self, message: Message, position: int, deadline: float | None) -> None:
+    def __init__(self, message: Message, position: int) -> None:
         self.message = message
         self.position = position
-        self.deadline = deadline
+        self.deadline: float | None = None
         self.redelivered = False
         self.deliveries = 0
         """Deliveries that came back, counted for quorum queues."""
@@ -114,12 +114,13 @@ class Queue:
             if policy.overflow == "reject-publish-dlx":
                 self._host.give_up(self, message, Reason.MAXLEN)
             return False
-        entry = Entry(message, self._next_position, self._deadline(message))
+        entry = Entry(message, self._next_position)
         self._next_position += 1
         self._host.memory.hold(message)
         self._ready.append(entry)
         self.ready_bytes += len(message.body)
         self.pump()
+        entry.deadline = self._deadline(message)  # only now: a time of 0 still reaches a consumer that waits
         while self._ready and self._over_limit():
             self._drop_head(Reason.MAXLEN)
         self._arm()
@@ -196,6 +197,8 @@ class Queue:
         entry = self._ready.popleft()
         self.ready_bytes -= len(entry.message.body)
         self.unsettled += 1
+        if self._ready and self._ready[0].deadline is not None:
+            self._arm()
         return entry
 
     # -- consumers --------------------------------------------------------------------------------------

@@ -103,6 +103,8 @@ class Session:
         self._needed = 0
         if self.state is State.HEADER:
             position = self._protocol_header(data)
+            if not position:
+                return 0
         head = wire.FRAME_HEAD
         while position + 7 <= end and self.state is not State.FINISHED and self.wants_input:
             kind, number, size = head.unpack_from(data, position)

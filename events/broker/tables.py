@@ -25,6 +25,8 @@ _SIZES: Final = {
     }.items()
 }  # fmt: skip
 _OPAQUE: Final = frozenset(b"Sx")
+_UNSIGNED: Final = (b"B", b"u", b"i")
+_INTEGERS: Final = (*_UNSIGNED, b"b", b"s", b"I", b"l", b"L")
 _MAX_DEPTH: Final = 32
 
 
@@ -117,6 +119,13 @@ def long(number: int) -> bytes:
 
 def timestamp(seconds: int) -> bytes:
     return _TIMESTAMP.pack(b"T", seconds)
+
+
+def integer(value: bytes, default: int) -> int:
+    """A tagged integer of any width, the default for any other value."""
+    if value[:1] not in _INTEGERS:
+        return default
+    return int.from_bytes(value[1:], "big", signed=value[:1] not in _UNSIGNED)
 
 
 def content_of(value: bytes, tag: bytes) -> bytes | None:

@@ -9,14 +9,13 @@ in `Queue.push` and leaves it in `Queue.settle`, `Queue.purge` or by being given
 import logging
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final
 
 from events.broker.arguments import ARGUMENTS_COMPARED, Arguments, queue_policy
-from events.broker.dead_letters import Reason, dead_letter, would_cycle
+from events.broker.dead_letters import Reason, TooManyDeaths, dead_letter, would_cycle
 from events.broker.errors import AmqpError, Reply
 from events.broker.exchanges import Destination, Exchange
 from events.broker.limits import BrokerLimits
@@ -75,8 +74,6 @@ class Topology:
             self._exchanges[_RESERVED + kind] = Exchange(_RESERVED + kind, kind, durable=True)
         self._queues: dict[str, Queue] = {}
         self._bindings = 0
-        self._given_up: deque[tuple[Queue, Message, Reason]] = deque()
-        self._burying = False
 
     def snapshot(self) -> list[QueueInfo]:
         return [QueueInfo(q.name, len(q), q.unsettled, len(q.consumers)) for q in self._queues.values()]
@@ -285,23 +282,10 @@ class Topology:
         return list(queues)
 
     def give_up(self, queue: Queue, message: Message, reason: Reason) -> None:
-        """Dead-letter a message, if the queue says where to. One that overflows the next queue in its turn
-        waits in line here: a long chain of queues is no deep recursion.
-        """
-        if queue.policy.dead_letter_exchange is None:
+        """Dead-letter a message, if the queue says where to. One that cannot go there is lost, and logged."""
+        name = queue.policy.dead_letter_exchange
+        if name is None:
             return
-        self._given_up.append((queue, message, reason))
-        if self._burying:
-            return
-        self._burying = True
-        try:
-            while self._given_up:
-                self._bury(*self._given_up.popleft())
-        finally:
-            self._burying = False
-
-    def _bury(self, queue: Queue, message: Message, reason: Reason) -> None:
-        name = queue.policy.dead_letter_exchange or ""
         exchange = self._exchanges.get(name)
         if exchange is None:
             logger.warning(
@@ -310,7 +294,11 @@ class Topology:
             )
             return
         key = queue.policy.dead_letter_key
-        letter = dead_letter(message, queue.name, reason, name, key, int(self._wall_clock()))
+        try:
+            letter = dead_letter(message, queue.name, reason, name, key, int(self._wall_clock()))
+        except TooManyDeaths as problem:
+            logger.warning("message lost: %s", problem, extra={"queue": queue.name, "exchange": name})
+            return
         for target in self._route(exchange, letter.keys):
             if reason is Reason.REJECTED or not would_cycle(letter, target.name):
                 target.push(letter)

@@ -135,10 +135,10 @@ def decode_method(payload: bytes) -> Frame:
         (index,) = METHOD_INDEX.unpack_from(payload)
     except StructError:
         raise AmqpError(Reply.FRAME_ERROR, "a method frame is at least four bytes long") from None
-    kind = INDEX_MAPPING.get(index)
+    kind: type[Frame] | None = INDEX_MAPPING.get(index)
     if kind is None:
         raise AmqpError(Reply.COMMAND_INVALID, f"unknown method {index >> 16}.{index & 0xFFFF}")
-    found: Frame = kind()
+    found = kind.__new__(kind)  # no defaults to set, no validation of what a client would send
     try:
         _fill(found, payload)
     except UnicodeDecodeError:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import struct
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
-from pamqp import base, body, exceptions, frame, header, heartbeat
+from pamqp import base, body, constants, exceptions, frame, header, heartbeat
 from pamqp.commands import Basic, Channel, Confirm, Connection, Exchange, Queue
 
 PATIENCE = 20.0
@@ -67,6 +68,10 @@ class PeerChannel:
         for item in frames:
             self.peer.write(frame.marshal(item, self.number))
 
+    def send_frame(self, kind: int, payload: bytes) -> None:
+        """Any frame at all."""
+        self.peer.write(struct.pack(">BHI", kind, self.number, len(payload)) + payload + b"\xce")
+
     async def receive(self) -> base.Frame | Content:
         """The next thing on this channel, whatever it is; Closed if that is the end of it."""
         item = self._skipped.popleft() if self._skipped else await self._next()
@@ -83,35 +88,33 @@ class PeerChannel:
         async with asyncio.timeout(PATIENCE):
             return await self.arrived.get()
 
-    async def expect(self, kind: type[FrameT]) -> FrameT:
-        """The next frame of this kind; deliveries that come before it are kept for later."""
-        passed: list[base.Frame | Content] = []
-        while not isinstance(item := await self.receive(), kind):
-            passed.append(item)
-        self._skipped.extendleft(reversed(passed))
+    async def _first(self, wanted: Callable[[base.Frame | Content], bool]) -> Any:
+        """The next item that is wanted; those that come before it are kept in their order."""
+        passed: list[Item] = []
+        try:
+            while not wanted(item := await self.receive()):
+                passed.append(item)
+        finally:
+            self._skipped.extendleft(reversed(passed))
         return item
 
+    async def expect(self, kind: type[FrameT]) -> FrameT:
+        return cast("FrameT", await self._first(lambda item: isinstance(item, kind)))
+
     async def content(self, kind: type[base.Frame]) -> Content:
-        passed: list[base.Frame | Content] = []
-        while True:
-            item = await self.receive()
-            if isinstance(item, Content) and isinstance(item.method, kind):
-                self._skipped.extendleft(reversed(passed))
-                return item
-            passed.append(item)
+        """The next message that came with a method of this kind."""
+        found = await self._first(lambda item: isinstance(item, Content) and isinstance(item.method, kind))
+        return cast("Content", found)
 
     async def call(self, method: base.Frame) -> Any:
         """Send a method and wait for one of its replies; raise Closed when the broker refuses."""
         self.send(method)
         replies = set(method.valid_responses)
-        passed: list[base.Frame | Content] = []
-        while True:
-            item = await self.receive()
-            name = item.method.name if isinstance(item, Content) else item.name
-            if name in replies:
-                self._skipped.extendleft(reversed(passed))
-                return item
-            passed.append(item)
+
+        def is_reply(item: base.Frame | Content) -> bool:
+            return (item.method.name if isinstance(item, Content) else item.name) in replies
+
+        return await self._first(is_reply)
 
     # -- the words the tests use most ---------------------------------------------------------------
 
@@ -168,14 +171,15 @@ class PeerChannel:
         for start in range(0, len(data), frame_size):
             self.peer.write(frame.marshal(body.ContentBody(data[start : start + frame_size]), self.number))
 
-    async def publish_confirmed(self, *args: Any, **kwargs: Any) -> base.Frame | Content:
-        """Publish on a confirm channel; the answer is the ack or nack (or a return before it)."""
-        self.publish(*args, **kwargs)
-        while isinstance(answer := await self.receive(), Content) and isinstance(
-            answer.method, Basic.Deliver
-        ):
-            self._skipped.append(answer)
-        return answer
+    async def outcomes(self, count: int) -> list[str]:
+        """What the broker said of the first `count` messages of this confirm channel: ack or nack."""
+        said: dict[int, str] = {}
+        while len(said) < count:
+            answer = await self._first(lambda item: isinstance(item, Basic.Ack | Basic.Nack))
+            first = 1 if answer.multiple else answer.delivery_tag
+            for tag in range(first, answer.delivery_tag + 1):
+                said.setdefault(tag, "ack" if isinstance(answer, Basic.Ack) else "nack")
+        return [said[tag] for tag in range(1, count + 1)]
 
     async def settled(self) -> None:
         """Return when the broker has handled everything sent on this channel before this call."""
@@ -193,6 +197,9 @@ class Peer:
         self._contents: dict[int, tuple[base.Frame, header.ContentHeader, bytearray]] = {}
         self._reading = asyncio.create_task(self._read())
         self.heartbeats = 0
+        self.largest_frame = 0
+        self.raw_headers: list[bytes] = []
+        """Content header frames as they came."""
 
     @property
     def control(self) -> PeerChannel:
@@ -212,10 +219,11 @@ class Peer:
 
     async def close(self) -> None:
         """Close as a polite client does."""
-        self.control.send(Connection.Close(200, "bye", 0, 0))
-        with suppress(Closed):
-            await self.control.expect(Connection.CloseOk)
-        await self.cut()
+        if not self._reading.done():
+            self.control.send(Connection.Close(200, "bye", 0, 0))
+            with suppress(Closed):
+                await self.control.expect(Connection.CloseOk)
+            await self.cut()
 
     async def cut(self) -> None:
         """Drop the TCP link without a word."""
@@ -232,6 +240,9 @@ class Peer:
                     continue
                 size = int.from_bytes(head[3:7], "big")
                 data = head + await self._reader.readexactly(size + 1)
+                self.largest_frame = max(self.largest_frame, len(data))
+                if data[0] == constants.FRAME_HEADER:
+                    self.raw_headers.append(data)
                 _, number, item = frame.unmarshal(data)
                 self._arrived(number, item)
         except (OSError, asyncio.IncompleteReadError, exceptions.UnmarshalingException):
