@@ -48,7 +48,6 @@ SATISFY: Final = (
     .where(
         task_dependencies.c.required_task_id == _pairs.c.required_task_id,
         task_dependencies.c.dependent_task_id == _pairs.c.dependent_task_id,
-        text(UNSATISFIED),
     )
 )
 _dependents = Rows("dependents", dependent_task_id=Text)
