@@ -1,0 +1,58 @@
+"""Databases with as many rows as a busy service has, so that the planners choose as they would there.
+
+PostgreSQL takes a list of rows in a parameter for a hundred rows. So it reads a table of a few thousand rows
+as a whole, and rightly; from some ten thousand rows on it has to use the index.
+"""
+
+from typing import Final
+
+TASKS: Final = 40_000
+"""Of ten tasks one is unscheduled, two are pending, one is running, and six are completed."""
+
+_TASKS = """
+    SELECT 'task' || CAST(100000 + n AS TEXT), 1,
+        CASE n % 10 WHEN 0 THEN 'unscheduled' WHEN 1 THEN 'pending' WHEN 2 THEN 'pending'
+            WHEN 3 THEN 'running' ELSE 'completed' END,
+        'prov/type' || CAST(n / 10 % 20 AS TEXT), 'sched', 'none', 'group' || CAST(100000 + n / 8 AS TEXT),
+        n % 7, 1714564800000000 + n, CASE WHEN n % 10 = 3 THEN 1714564800000 + n END,
+        1714564800000 + n * 1000, 1714564800000 + n * 10000, 'all-completed', 5, 5,
+        CASE WHEN n % 10 > 3 THEN 1 ELSE 0 END, 0, '[]', '{"kind":"build"}',
+        '[{"runId":0,"state":"pending","reasonCreated":"scheduled","scheduled":"2024-05-01T12:00:00.000Z"}]'
+    FROM numbers
+"""
+_ROWS: Final = {
+    "tasks": (TASKS, _TASKS),
+    "task_definitions": (
+        TASKS,
+        'SELECT \'task\' || CAST(100000 + n AS TEXT), \'{"payload":{"command":["true"]}}\' FROM numbers',
+    ),
+    "task_groups": (
+        50_000,
+        "SELECT 'group' || CAST(100000 + n AS TEXT), 'sched', 1714564800000 + n, CAST(NULL AS BIGINT)"
+        " FROM numbers",
+    ),
+    "task_dependencies": (
+        60_000,
+        "SELECT 'task' || CAST(100000 + n / 2 AS TEXT), 'task' || CAST(100000 + n AS TEXT), 'all-completed',"
+        " CASE WHEN n % 5 < 4 THEN 0 ELSE 1 END, 1714564800000 + n FROM numbers",
+    ),
+    "resolutions": (5000, "SELECT n, 'task' || CAST(100000 + n AS TEXT), 'completed' FROM numbers"),
+    "outbox": (
+        50_000,
+        "SELECT n, 'exchange/x', 'primary.key', '[]', '[\"task\"]', '{\"version\":1}', 0 FROM numbers",
+    ),
+}
+
+
+def filling(dialect: str) -> list[str]:
+    """Statements that fill a migrated database and gather its statistics."""
+    return [_insert(dialect, table, *rows) for table, rows in _ROWS.items()] + ["ANALYZE"]
+
+
+def _insert(dialect: str, table: str, count: int, select: str) -> str:
+    if dialect == "sqlite":
+        numbers = (
+            f"WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count}) "
+        )
+        return f"INSERT INTO {table} {numbers} {select}"
+    return f"INSERT INTO {table} {select.replace('FROM numbers', f'FROM generate_series(1, {count}) AS n')}"
