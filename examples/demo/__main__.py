@@ -1,0 +1,172 @@
+"""The demo, from top to bottom: start everything, submit the graph, kill a worker, wait, check.
+
+python -m examples.demo [--keep]
+"""
+
+import argparse
+import asyncio
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from events import Listener, TaskCompleted, TaskRunning
+from examples.demo.check import check_record, check_takeover
+from examples.demo.choice import Choice
+from examples.demo.graph import SCHEDULER, TASK_QUEUE, Graph, project_graph, submit
+from examples.demo.parts import ListenerProcess, Service, start_listener, start_service, start_worker
+from examples.demo.processes import Child, Children, DemoFailed
+from examples.demo.record import read_records
+from examples.demo.report import REPORT
+from examples.demo.summary import figures
+from schemas.ids import slugid
+from schemas.messages import TaskCompletedMessage, TaskRunningMessage
+from taskbus import Queue
+
+WORKERS: Final = ("worker-1", "worker-2")
+CONNECTIONS: Final = 16
+"""Tasks that are created at a time."""
+LIMIT_SECONDS: Final = 120
+"""When to give up; usually the demo takes a tenth of it."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Everything that runs."""
+
+    children: Children
+    service: Service
+    workers: dict[str, Child]
+    listener: ListenerProcess
+
+
+async def demo(directory: Path, keep: bool) -> list[str]:
+    """Play the demo; the problems found, none if all is well."""
+    record, results = directory / "record.jsonl", directory / "results"
+    results.mkdir()
+    group_id = slugid()
+    graph = project_graph(group_id, results)
+    async with Children(directory) as children:
+        began = time.monotonic()
+        service = await start_service(children, directory)
+        workers = {worker_id: await start_worker(children, service, worker_id) for worker_id in WORKERS}
+        introduce(service, workers, graph)
+        listener = await start_listener(children, service, group_id, record)
+        setup = time.monotonic() - began
+
+        submitted = datetime.now(UTC)
+        problems: list[str] = []
+        killed = ""
+        try:
+            killed = await play(Stage(children, service, workers, listener), group_id, graph)
+        except DemoFailed as failure:
+            problems.append(str(failure))
+        await children.stop(listener.child)
+
+        records = read_records(record)
+        problems += check_record(records, {task_id: task.dependencies for task_id, task in graph.items()})
+        problems += check_takeover(records, killed) if killed else []
+        conclude(results, {"set-up": f"{setup:.1f} s"} | figures(records, submitted), problems)
+        if keep and not problems:
+            await keep_running(children, service, group_id)
+    return problems
+
+
+async def play(stage: Stage, group_id: str, graph: Graph) -> str:
+    """Submit the graph, kill a worker in the middle, wait for the end; the id of the worker that was killed.
+
+    Raises DemoFailed when something that should run does not, or it takes too long.
+    """
+    children, service, listener = stage.children, stage.service, stage.listener
+    victim: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    choice = Choice(len(graph))
+    async with (
+        Queue(service.root_url, connections=CONNECTIONS) as queue,
+        Listener(service.amqp_url, name="demo") as events,
+    ):
+
+        @events.on(TaskRunning(scheduler_id=SCHEDULER), TaskCompleted(scheduler_id=SCHEDULER))
+        async def choose(event: TaskRunningMessage | TaskCompletedMessage) -> None:
+            worker_id = choice.hear(event)
+            if worker_id and not victim.done():
+                victim.set_result(worker_id)
+
+        await events.ready()
+        submission = asyncio.create_task(submit(queue, group_id, graph))
+        await children.during(submission, LIMIT_SECONDS, "the tasks to be created")
+        killed = await children.during(victim, LIMIT_SECONDS, "a good moment to kill a worker")
+        listener.note(f"kills {killed} (SIGKILL), which runs a test at this moment")
+        await children.kill(stage.workers[killed])
+    status = await children.during(listener.child.ended, LIMIT_SECONDS, "the task group to be resolved")
+    if status != 0:
+        raise listener.child.failure()
+    return killed
+
+
+def introduce(service: Service, workers: dict[str, Child], graph: Graph) -> None:
+    """Tell what is going to happen."""
+    kinds = Counter(task.tags["kind"] for task in graph.values())
+    print(f"service   {service.root_url}, events on {service.amqp_url}")
+    print("workers   " + ", ".join(map(str, workers.values())))
+    print("tasks     " + ", ".join(f"{count} {kind}" for kind, count in kinds.items()) + "\n", flush=True)
+
+
+def conclude(results: Path, figures: dict[str, str], problems: list[str]) -> None:
+    """Tell what came of it."""
+    report = results / REPORT
+    print("\n" + (report.read_text(encoding="utf-8") if report.exists() else "no report was made\n"))
+    for name, value in figures.items():
+        print(f"{name:22}{value}")
+    if problems:
+        print(f"\nThe demo FAILED, with {len(problems)} problems:")
+        print("\n".join(f"- {problem}" for problem in problems))
+    else:
+        print(
+            "\nEvery task completed, every change was announced, in order; what the killed worker held was "
+            "taken over by the other."
+        )
+
+
+async def keep_running(children: Children, service: Service, group_id: str) -> None:
+    """Leave the service and the worker that is left running until Ctrl-C."""
+    print(f"""
+The service and a worker go on until Ctrl-C. Try in another terminal:
+
+  . {Path(sys.prefix) / "bin" / "activate"}
+  export TASKBUS_ROOT_URL={service.root_url} TASKBUS_AMQP_URL={service.amqp_url}
+  taskbus task list --group {group_id}
+  taskbus listen all --queue 'demo/*' &
+  taskbus task create --queue {TASK_QUEUE} --wait -- echo hello""")
+    sys.stdout.flush()
+    with suppress(asyncio.CancelledError):
+        forever: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        await children.during(forever, None, "nothing")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="examples.demo", description="Play the demo of Taskbus.")
+    parser.add_argument("--keep", action="store_true", help="leave the service running at the end")
+    keep = parser.parse_args().keep
+    directory = Path(tempfile.mkdtemp(prefix="taskbus-demo-"))
+    problems: list[str] = []
+    try:
+        problems = asyncio.run(demo(directory, keep))
+    except KeyboardInterrupt:
+        print("\nThe demo was interrupted; everything it started has ended.")
+        return 130
+    finally:
+        if problems:
+            print(f"Logs and record: {directory}")
+        else:
+            shutil.rmtree(directory)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
