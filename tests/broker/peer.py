@@ -77,7 +77,7 @@ class PeerChannel:
         item = self._skipped.popleft() if self._skipped else await self._next()
         if item is None:
             raise Closed("connection", 0, "the socket was closed")
-        if isinstance(item, Channel.Close):
+        if isinstance(item, Channel.Close) and not self.peer.keep_closes:
             self.send(Channel.CloseOk())
             raise Closed("channel", item.reply_code, item.reply_text)
         if isinstance(item, Connection.Close):
@@ -196,7 +196,12 @@ class Peer:
         self._numbers = itertools.count(1)
         self._contents: dict[int, tuple[base.Frame, header.ContentHeader, bytearray]] = {}
         self._reading = asyncio.create_task(self._read())
-        self.heartbeats = 0
+        self.greeting = b""
+        """The protocol header the broker sent, if it did."""
+        self.keep_closes = False
+        """Give channel.close to the test as it is, instead of raising Closed."""
+        self.answers_close = True
+        self.heartbeat_came = asyncio.Event()
         self.largest_frame = 0
         self.raw_headers: list[bytes] = []
         """Content header frames as they came."""
@@ -225,6 +230,13 @@ class Peer:
                 await self.control.expect(Connection.CloseOk)
             await self.cut()
 
+    def pause_reading(self) -> None:
+        """Take nothing more from the socket."""
+        self._reading.cancel()
+
+    def resume_reading(self) -> None:
+        self._reading = asyncio.create_task(self._read())
+
     async def cut(self) -> None:
         """Drop the TCP link without a word."""
         self._reading.cancel()
@@ -236,7 +248,7 @@ class Peer:
             while True:
                 head = await self._reader.readexactly(7)
                 if head[:4] == b"AMQP":
-                    head += await self._reader.readexactly(1)
+                    self.greeting = head + await self._reader.readexactly(1)
                     continue
                 size = int.from_bytes(head[3:7], "big")
                 data = head + await self._reader.readexactly(size + 1)
@@ -251,7 +263,7 @@ class Peer:
 
     def _arrived(self, number: int, item: frame.FrameTypes) -> None:
         if isinstance(item, heartbeat.Heartbeat):
-            self.heartbeats += 1
+            self.heartbeat_came.set()
             return
         if isinstance(item, Basic.Deliver | Basic.GetOk | Basic.Return):
             self._contents[number] = (item, header.ContentHeader(), bytearray())
@@ -266,7 +278,8 @@ class Peer:
             return
         assert isinstance(item, base.Frame)
         if isinstance(item, Connection.Close):
-            self.write(frame.marshal(Connection.CloseOk(), 0))
+            if self.answers_close:
+                self.write(frame.marshal(Connection.CloseOk(), 0))
             for channel in self.channels.values():
                 channel.arrived.put_nowait(item)
             return
