@@ -64,7 +64,7 @@ def limits() -> Limits:
 @pytest.fixture
 def long_poll() -> float:
     """Seconds that claimWork waits; parametrise to change."""
-    return 20.0
+    return 0.05
 
 
 @pytest.fixture

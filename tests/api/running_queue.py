@@ -33,7 +33,7 @@ class RunningQueue:
     """One queue service and its client. Every reply and every message is judged by the reference."""
 
     def __init__(
-        self, url: str, clock: ManualClock, *, limits: Limits | None = None, long_poll: float = 20.0
+        self, url: str, clock: ManualClock, *, limits: Limits | None = None, long_poll: float = 0.05
     ) -> None:
         self.clock = clock
         self.limits = limits or Limits()
@@ -115,6 +115,15 @@ class RunningQueue:
         body = {"workerGroup": "eu-central", "workerId": worker, "tasks": tasks}
         return list((await self.post(f"/claim-work/{QUEUES[kind]}", body))["tasks"])
 
+    async def nothing_pending(self, kind: Kind = "build") -> bool:
+        """Whether nothing waits at the task queue of this kind; claims nothing."""
+        async with self.database.read() as connection:
+            pending = await connection.execute(
+                text("SELECT task_id FROM tasks WHERE state = 'pending' AND task_queue_id = :queue"),
+                {"queue": QUEUES[kind]},
+            )
+            return pending.first() is None
+
     async def claimed(self, kind: Kind = "build", *, task_id: str = "", **members: Any) -> str:
         """Create a task and claim its run 0; its id."""
         task_id = await self.create(kind, task_id=task_id, **members)
@@ -139,6 +148,12 @@ class RunningQueue:
     async def settle(self) -> None:
         """Work off everything that followed from tasks that ended."""
         while await self.loops.resolutions.run_once():
+            pass
+
+    async def sweep(self) -> None:
+        """Delete everything that has expired long enough ago."""
+        await self.messages()
+        while await self.loops.expiry.run_once():
             pass
 
     # ---- what was told --------------------------------------------------------------------------------
