@@ -30,6 +30,8 @@ ATTEMPTS = 5
 STATEMENT_SECONDS = 60
 """A statement that takes longer is given up: the link to the database may be half open."""
 _RACE_SQLSTATES = frozenset({"40001", "40P01"})
+_REFUSALS = frozenset({"08", "28", "3D", "53", "57"})
+"""Classes of SQLSTATE: connection, login, no such database, resources, operator intervention."""
 
 
 class Concurrent(Exception):
@@ -140,7 +142,7 @@ class translated_errors:
                 raise Concurrent(str(error.orig)) from error
             if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
                 raise StoreUnavailable(f"the database does not answer: {error.orig}") from error
-            if sqlstate is not None and sqlstate[:2] in ("08", "53", "57"):
+            if sqlstate is not None and sqlstate[:2] in _REFUSALS:
                 raise StoreUnavailable(f"the database refuses: {error.orig}") from error
         elif isinstance(error, OSError):
             raise StoreUnavailable(f"the database cannot be reached: {error}") from error

@@ -8,7 +8,6 @@ import asyncio
 from datetime import datetime
 
 import structlog
-from sqlalchemy.engine import URL
 
 from queue_service.store.database import Database
 from queue_service.store.signals import OutboxFilled, QueueFilled, Signal, TasksResolved, TimerSet
@@ -19,6 +18,8 @@ logger = structlog.get_logger(__name__)
 CHANNEL = "taskbus"
 RECONNECT_SECONDS = 2.0
 MAX_PENDING = 1000
+SIGNALS_AT_ONCE = 80
+"""A notification takes 8,000 bytes, and the longest signal is one with a task queue of 77 characters."""
 
 
 def encode(signal: Signal) -> str:
@@ -59,6 +60,8 @@ class Notifications:
     def __init__(self, database: Database, sender: str) -> None:
         self._database = database
         self._sender = sender
+        self.listening = asyncio.Event()
+        """Set while the other processes' signals reach us; for tests and health checks."""
         self._pending: dict[str, None] = {}
         self._filled = asyncio.Event()
         self._relaying = False
@@ -102,21 +105,26 @@ class Notifications:
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _session(self) -> None:
+        """Pass signals on until the connection is lost, which raises."""
         import asyncpg
 
-        connection = await asyncpg.connect(_dsn(self._database.url), timeout=10)
+        dialect = self._database.writer.dialect
+        _, options = dialect.create_connect_args(self._database.url)
+        connection = await asyncpg.connect(**options, timeout=10)
+        connection.add_termination_listener(lambda _: self._filled.set())
         try:
             await connection.add_listener(CHANNEL, self._receive)
-            while not connection.is_closed():
+            self.listening.set()
+            while True:
                 await self._filled.wait()
                 self._filled.clear()
+                if connection.is_closed():
+                    raise ConnectionError("the database closed the connection")
                 pending, self._pending = list(self._pending), {}
-                for start in range(0, len(pending), 100):
-                    text = "\n".join(pending[start : start + 100])
+                for start in range(0, len(pending), SIGNALS_AT_ONCE):
+                    text = "\n".join(pending[start : start + SIGNALS_AT_ONCE])
                     await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, f"{self._sender} {text}")
         finally:
+            self.listening.clear()
+            self._filled.set()
             await connection.close(timeout=2)
-
-
-def _dsn(url: URL) -> str:
-    return url.set(drivername="postgresql").render_as_string(hide_password=False)
