@@ -6,6 +6,7 @@ python -m examples.demo [--keep]
 import argparse
 import asyncio
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -47,7 +48,11 @@ class Stage:
 
 
 async def demo(directory: Path, keep: bool) -> list[str]:
-    """Play the demo; the problems found, none if all is well."""
+    """Play the demo; the problems found, none if all is well. Ctrl-C and SIGTERM cancel it."""
+    playing = asyncio.current_task()
+    assert playing is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, playing.cancel)
     record, results = directory / "record.jsonl", directory / "results"
     results.mkdir()
     group_id = slugid()
@@ -57,7 +62,7 @@ async def demo(directory: Path, keep: bool) -> list[str]:
         service = await start_service(children, directory)
         workers = {worker_id: await start_worker(children, service, worker_id) for worker_id in WORKERS}
         introduce(service, workers, graph)
-        listener = await start_listener(children, service, group_id, record)
+        listener = await start_listener(children, service, record)
         setup = time.monotonic() - began
 
         submitted = datetime.now(UTC)
@@ -84,7 +89,7 @@ async def play(stage: Stage, group_id: str, graph: Graph) -> str:
     Raises DemoFailed when something that should run does not, or it takes too long.
     """
     children, service, listener = stage.children, stage.service, stage.listener
-    victim: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    victims: asyncio.Queue[str] = asyncio.Queue()
     choice = Choice(len(graph))
     async with (
         Queue(service.root_url, connections=CONNECTIONS) as queue,
@@ -93,19 +98,15 @@ async def play(stage: Stage, group_id: str, graph: Graph) -> str:
 
         @events.on(TaskRunning(scheduler_id=SCHEDULER), TaskCompleted(scheduler_id=SCHEDULER))
         async def choose(event: TaskRunningMessage | TaskCompletedMessage) -> None:
-            worker_id = choice.hear(event)
-            if worker_id and not victim.done():
-                victim.set_result(worker_id)
+            if worker_id := choice.hear(event):
+                victims.put_nowait(worker_id)
 
         await events.ready()
-        submission = asyncio.create_task(submit(queue, group_id, graph))
-        await children.during(submission, LIMIT_SECONDS, "the tasks to be created")
-        killed = await children.during(victim, LIMIT_SECONDS, "a good moment to kill a worker")
+        await children.during(submit(queue, group_id, graph), LIMIT_SECONDS, "all tasks to be created")
+        killed = await children.during(victims.get(), LIMIT_SECONDS, "a good moment to kill a worker")
         listener.note(f"kills {killed} (SIGKILL), which runs a test at this moment")
         await children.kill(stage.workers[killed])
-    status = await children.during(listener.child.ended, LIMIT_SECONDS, "the task group to be resolved")
-    if status != 0:
-        raise listener.child.failure()
+    await children.during(listener.says("resolved"), LIMIT_SECONDS, "the task group to be resolved")
     return killed
 
 
@@ -145,8 +146,7 @@ The service and a worker go on until Ctrl-C. Try in another terminal:
   taskbus task create --queue {TASK_QUEUE} --wait -- echo hello""")
     sys.stdout.flush()
     with suppress(asyncio.CancelledError):
-        forever: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        await children.during(forever, None, "nothing")
+        await children.during(asyncio.Event().wait(), None, "nothing")
 
 
 def main() -> int:
@@ -157,7 +157,7 @@ def main() -> int:
     problems: list[str] = []
     try:
         problems = asyncio.run(demo(directory, keep))
-    except KeyboardInterrupt:
+    except asyncio.CancelledError:
         print("\nThe demo was interrupted; everything it started has ended.")
         return 130
     finally:

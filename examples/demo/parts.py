@@ -38,11 +38,10 @@ async def start_service(children: Children, directory: Path) -> Service:
         "TASKBUS_CLAIM_TIMEOUT": str(CLAIM_SECONDS),
     }
     child = await children.start("service", "taskbus", "serve", settings=settings, stdout="pipe")
-    urls = asyncio.create_task(_announced_urls(child))
-    return await children.during(urls, START_SECONDS, "the service's URLs")
+    return await children.during(_announced(child), START_SECONDS, "the service")
 
 
-async def _announced_urls(child: Child) -> Service:
+async def _announced(child: Child) -> Service:
     assert child.process.stdout is not None
     said = ""
     async for line in child.process.stdout:
@@ -69,35 +68,30 @@ async def start_worker(children: Children, service: Service, worker_id: str) -> 
 
 @dataclass(frozen=True)
 class ListenerProcess:
-    """The listener, and our end of the line to it."""
+    """The listener, and a line to it."""
 
     child: Child
-    line: asyncio.StreamWriter
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def says(self, word: str) -> None:
+        """Wait until it says ``word``: ``listening``, and later ``resolved``."""
+        said = await self.reader.readline()
+        if said.decode().strip() != word:
+            await self.child.ended
+            raise self.child.failure()
 
     def note(self, text: str) -> None:
-        """Have the listener show something that did not come as an event."""
-        self.line.write(text.encode() + b"\n")
+        """Have it show something that is not an event."""
+        self.writer.write(text.encode() + b"\n")
 
 
-async def start_listener(
-    children: Children, service: Service, group_id: str, record: Path
-) -> ListenerProcess:
+async def start_listener(children: Children, service: Service, record: Path) -> ListenerProcess:
     """Start the listener; returns when its queue is bound, so that it will miss nothing."""
     ours, theirs = socket.socketpair()
     with theirs:
-        child = await children.start(
-            "listener",
-            "examples.demo.listener",
-            f"--amqp-url={service.amqp_url}",
-            f"--group={group_id}",
-            f"--record={record}",
-            f"--line={theirs.fileno()}",
-            stdout="shared",
-            pass_fds=[theirs.fileno()],
-        )
-    reader, writer = await asyncio.open_connection(sock=ours)
-    said = await children.during(asyncio.create_task(reader.readline()), START_SECONDS, "the listener")
-    if not said:
-        await child.ended
-        raise child.failure()
-    return ListenerProcess(child, writer)
+        arguments = ("examples.demo.listener", service.amqp_url, str(record))
+        child = await children.start("listener", *arguments, stdin=theirs.fileno(), stdout="shared")
+    listener = ListenerProcess(child, *await asyncio.open_connection(sock=ours))
+    await children.during(listener.says("listening"), START_SECONDS, "the listener")
+    return listener

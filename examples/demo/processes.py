@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,8 +72,8 @@ class Children:
         name: str,
         *arguments: str,
         settings: Mapping[str, str] | None = None,
+        stdin: int = subprocess.DEVNULL,
         stdout: Literal["log", "pipe", "shared"] = "log",
-        pass_fds: Collection[int] = (),
     ) -> Child:
         """Start ``python -m <arguments>``. Its log is ``<name>.log``.
 
@@ -93,28 +93,33 @@ class Children:
                 *arguments,
                 cwd=ROOT,
                 env={**inherited, **(settings or {})},
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=outputs[stdout],
                 stderr=file,
                 start_new_session=True,
-                pass_fds=pass_fds,
             )
         self._guard.watch(process.pid)
         child = Child(name, process, asyncio.create_task(process.wait()), log)
         self._running.append(child)
         return child
 
-    async def during(self, work: asyncio.Future[T], limit: float | None, what: str) -> T:
-        """The result of ``work``. Raises DemoFailed if a process ends before, or ``limit`` seconds pass."""
-        others: dict[asyncio.Future[Any], Child] = {
-            child.ended: child for child in self._running if child.ended is not work
-        }
-        done, _ = await asyncio.wait({work, *others}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-        if work in done:
-            return work.result()
-        for ended in done:
-            raise others[ended].failure()
-        raise DemoFailed(f"waited {limit} s in vain for {what}")
+    async def during(self, work: Coroutine[Any, Any, T], limit: float | None, what: str) -> T:
+        """The result of ``work``.
+
+        Raises DemoFailed if a process ends before, or if it takes longer than ``limit`` seconds.
+        """
+        task = asyncio.create_task(work)
+        ends: dict[asyncio.Future[Any], Child] = {child.ended: child for child in self._running}
+        try:
+            await asyncio.wait({task, *ends}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            for ended, child in ends.items():
+                if ended.done():
+                    raise child.failure()
+            raise DemoFailed(f"waited {limit} s in vain for {what}")
+        finally:
+            task.cancel()
 
     async def kill(self, child: Child) -> None:
         """End a process with SIGKILL: it cannot do anything about it."""
