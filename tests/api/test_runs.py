@@ -127,6 +127,7 @@ async def test_rerun_leaves_a_pending_and_a_running_task_alone(queue: RunningQue
     assert (await call(queue, "rerun")).json()["status"] == running
 
 
+@on_sqlite
 async def test_a_task_has_at_most_50_runs(queue: RunningQueue) -> None:
     await queue.create(task_id=TASK_ID, retries=5)
     for number in range(1, 50):
@@ -142,6 +143,7 @@ async def test_a_task_has_at_most_50_runs(queue: RunningQueue) -> None:
     assert len(await summary(queue)) == 50
 
 
+@on_sqlite
 async def test_49_retries_make_50_runs_and_no_more(queue: RunningQueue) -> None:
     await queue.create(task_id=TASK_ID, retries=49)
     for run_id in range(50):
