@@ -35,6 +35,9 @@ CONNECTIONS: Final = 16
 """Tasks that are created at a time."""
 LIMIT_SECONDS: Final = 120
 """When to give up; usually the demo takes a tenth of it."""
+SHOWN_PROBLEMS: Final = 20
+FAILURE: Final = 1
+INTERRUPTED: Final = 130
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,10 @@ class Stage:
 
 
 async def demo(directory: Path, keep: bool) -> list[str]:
-    """Play the demo; the problems found, none if all is well. Ctrl-C and SIGTERM cancel it."""
+    """Play the demo; the problems found, none if all is well. Ctrl-C and SIGTERM cancel it.
+
+    Raises DemoFailed when something does not even start.
+    """
     playing = asyncio.current_task()
     assert playing is not None
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -59,28 +65,36 @@ async def demo(directory: Path, keep: bool) -> list[str]:
     graph = project_graph(group_id, results)
     async with Children(directory) as children:
         began = time.monotonic()
-        service = await start_service(children, directory)
-        workers = {worker_id: await start_worker(children, service, worker_id) for worker_id in WORKERS}
-        introduce(service, workers, graph)
-        listener = await start_listener(children, service, record)
+        stage = await set_stage(children, directory, graph, record)
         setup = time.monotonic() - began
 
         submitted = datetime.now(UTC)
-        problems: list[str] = []
-        killed = ""
+        killed, problems = "", []
         try:
-            killed = await play(Stage(children, service, workers, listener), group_id, graph)
+            killed = await play(stage, group_id, graph)
         except DemoFailed as failure:
             problems.append(str(failure))
-        await children.stop(listener.child)
+        await children.stop(stage.listener.child)
 
         records = read_records(record)
         problems += check_record(records, {task_id: task.dependencies for task_id, task in graph.items()})
         problems += check_takeover(records, killed) if killed else []
         conclude(results, {"set-up": f"{setup:.1f} s"} | figures(records, submitted), problems)
         if keep and not problems:
-            await keep_running(children, service, group_id)
+            await keep_running(stage, group_id, record)
     return problems
+
+
+async def set_stage(children: Children, directory: Path, graph: Graph, record: Path) -> Stage:
+    """Start everything."""
+    service = await start_service(children, directory)
+    workers = {worker_id: await start_worker(children, service, worker_id) for worker_id in WORKERS}
+    kinds = Counter(task.tags["kind"] for task in graph.values())
+    print(f"service   {service.root_url}, events on {service.amqp_url}")
+    print(f"workers   {', '.join(map(str, workers.values()))}")
+    print(f"tasks     {', '.join(f'{count} {kind}' for kind, count in kinds.items())}\n", flush=True)
+    # Last: from now on the screen is the listener's.
+    return Stage(children, service, workers, await start_listener(children, service, record))
 
 
 async def play(stage: Stage, group_id: str, graph: Graph) -> str:
@@ -110,14 +124,6 @@ async def play(stage: Stage, group_id: str, graph: Graph) -> str:
     return killed
 
 
-def introduce(service: Service, workers: dict[str, Child], graph: Graph) -> None:
-    """Tell what is going to happen."""
-    kinds = Counter(task.tags["kind"] for task in graph.values())
-    print(f"service   {service.root_url}, events on {service.amqp_url}")
-    print("workers   " + ", ".join(map(str, workers.values())))
-    print("tasks     " + ", ".join(f"{count} {kind}" for kind, count in kinds.items()) + "\n", flush=True)
-
-
 def conclude(results: Path, figures: dict[str, str], problems: list[str]) -> None:
     """Tell what came of it."""
     report = results / REPORT
@@ -125,8 +131,8 @@ def conclude(results: Path, figures: dict[str, str], problems: list[str]) -> Non
     for name, value in figures.items():
         print(f"{name:22}{value}")
     if problems:
-        print(f"\nThe demo FAILED, with {len(problems)} problems:")
-        print("\n".join(f"- {problem}" for problem in problems))
+        print(f"\nThe demo FAILED. Problems: {len(problems)}")
+        print("\n".join(f"- {problem}" for problem in problems[:SHOWN_PROBLEMS]))
     else:
         print(
             "\nEvery task completed, every change was announced, in order; what the killed worker held was "
@@ -134,19 +140,21 @@ def conclude(results: Path, figures: dict[str, str], problems: list[str]) -> Non
         )
 
 
-async def keep_running(children: Children, service: Service, group_id: str) -> None:
-    """Leave the service and the worker that is left running until Ctrl-C."""
-    print(f"""
-The service and a worker go on until Ctrl-C. Try in another terminal:
+async def keep_running(stage: Stage, group_id: str, record: Path) -> None:
+    """Leave the service and the other worker running until Ctrl-C."""
+    print(
+        f"""
+The service and a worker go on until Ctrl-C; the listener's record is {record}. In another terminal, try:
 
   . {Path(sys.prefix) / "bin" / "activate"}
-  export TASKBUS_ROOT_URL={service.root_url} TASKBUS_AMQP_URL={service.amqp_url}
+  export TASKBUS_ROOT_URL={stage.service.root_url} TASKBUS_AMQP_URL={stage.service.amqp_url}
   taskbus task list --group {group_id}
   taskbus listen all --queue 'demo/*' &
-  taskbus task create --queue {TASK_QUEUE} --wait -- echo hello""")
-    sys.stdout.flush()
+  taskbus task create --queue {TASK_QUEUE} --wait -- echo hello""",
+        flush=True,
+    )
     with suppress(asyncio.CancelledError):
-        await children.during(asyncio.Event().wait(), None, "nothing")
+        await stage.children.during(asyncio.Event().wait(), None, "nothing")
 
 
 def main() -> int:
@@ -154,18 +162,19 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="leave the service running at the end")
     keep = parser.parse_args().keep
     directory = Path(tempfile.mkdtemp(prefix="taskbus-demo-"))
-    problems: list[str] = []
+    status = FAILURE
     try:
-        problems = asyncio.run(demo(directory, keep))
+        status = FAILURE if asyncio.run(demo(directory, keep)) else 0
+    except DemoFailed as failure:
+        print(f"The demo FAILED: {failure}")
     except asyncio.CancelledError:
         print("\nThe demo was interrupted; everything it started has ended.")
-        return 130
-    finally:
-        if problems:
-            print(f"Logs and record: {directory}")
-        else:
-            shutil.rmtree(directory)
-    return 1 if problems else 0
+        status = INTERRUPTED
+    if status == FAILURE:
+        print(f"Logs and record: {directory}")
+    else:
+        shutil.rmtree(directory)
+    return status
 
 
 if __name__ == "__main__":
