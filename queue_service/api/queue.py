@@ -113,7 +113,7 @@ class QueueApi:
         async with self._database.read() as connection:
             found = await tasks.get(connection, [task_id])
             defined = await tasks.definitions(connection, [task_id])
-        if task_id not in found:
+        if task_id not in found or task_id not in defined:
             raise task_not_found(task_id)
         return with_priority(defined[task_id], found[task_id])
 

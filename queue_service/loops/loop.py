@@ -20,7 +20,8 @@ class Loop:
     """Calls ``run_once`` until it finds less than ``batch`` things to do, then sleeps.
 
     ``next_due`` tells when the next thing falls due, None when nothing is in sight. The loop looks again
-    after ``idle`` at the latest: other processes may have added work without a nudge reaching us.
+    after ``idle`` at the latest: other processes may have added work without a nudge reaching us. Between two
+    passes lie ``pace`` seconds at least, so that a busy time makes large passes and not many.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Loop:
         batch: int,
         idle: timedelta,
         next_due: Callable[[], Awaitable[datetime | None]] | None = None,
+        pace: float = 0.0,
     ) -> None:
         self.name = name
         self.run_once = run_once
@@ -41,6 +43,7 @@ class Loop:
         self._batch = batch
         self._idle = idle
         self._next_due = next_due
+        self._pace = pace
         self._nudged = asyncio.Event()
         self._wakes_at: datetime | None = None
         self._task: asyncio.Task[None] | None = None
@@ -75,6 +78,7 @@ class Loop:
             self.nudge()
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         pause = FIRST_PAUSE
         while not self._stopping:
             self._nudged.clear()
@@ -89,8 +93,11 @@ class Loop:
                     logger.exception("loop failed; it tries again", loop=self.name, seconds=pause)
                 seconds, pause = pause, min(pause * 2, LONGEST_PAUSE)
             self.passed.set()
+            passed_at = loop.time()
             if not self._stopping:
                 await self._sleep(seconds)
+            if not self._stopping and (pace := passed_at + self._pace - loop.time()) > 0:
+                await asyncio.sleep(pace)
 
     async def _until_due(self) -> float:
         """Seconds to sleep. Whatever was nudged since the pass began ends the sleep at once."""

@@ -22,6 +22,9 @@ from queue_service.store.outbox import OutboxRow
 logger = structlog.get_logger(__name__)
 
 BATCH: Final = 500
+SMALL_BATCH: Final = 100
+PACE: Final = 0.003
+"""Seconds after a small batch: a busy time makes larger batches, not more of them."""
 SEND_AT_ONCE: Final = 64
 """Messages sent between two looks at the socket's buffer."""
 LEASE: Final = "outbox relay"
@@ -108,6 +111,8 @@ class OutboxRelay:
                 continue
             if published == 0:
                 await self._wait()
+            elif published < SMALL_BATCH:
+                await asyncio.sleep(PACE)
 
     async def run_once(self) -> int:
         """Publish one batch and forget what was confirmed; how many were confirmed.

@@ -13,6 +13,7 @@ CLAIMS = 100
 DEADLINES = 100
 RESOLUTIONS = 100
 RECORDS = 500
+RESOLUTIONS_PACE = 0.01
 LONGEST_SLEEP = timedelta(seconds=60)
 
 
@@ -49,7 +50,12 @@ class Loops:
             next_due=self._next_deadline,
         )
         self.resolutions = Loop(
-            "resolutions", clock, self._work_off_resolutions, batch=1, idle=idle(database, 1)
+            "resolutions",
+            clock,
+            self._work_off_resolutions,
+            batch=1,
+            idle=idle(database, 1),
+            pace=RESOLUTIONS_PACE,
         )
         self.expiry = Loop(
             "expiry",

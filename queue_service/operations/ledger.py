@@ -3,19 +3,22 @@
 from collections.abc import Mapping
 
 from queue_service.core.task import Change, Task
-from queue_service.store import outbox, tasks
+from queue_service.store import dependencies, outbox, tasks
 from queue_service.store.database import Tx
+from schemas.task import TaskState
 
 
 class Ledger:
     """Applies changes one after the other; a task that changes twice is written once.
 
-    Messages keep the order in which the changes were applied.
+    Messages keep the order in which the changes were applied, and so do runs that became pending. Every end of
+    a task is listed, also one that a later change of the same transaction undoes: its dependents may go.
     """
 
     def __init__(self, loaded: Mapping[str, Task]) -> None:
         self._loaded = dict(loaded)
         self._current = dict(loaded)
+        self._ended: list[tuple[str, TaskState]] = []
         self._outgoing: list[outbox.Outgoing] = []
 
     def get(self, task_id: str) -> Task | None:
@@ -25,8 +28,13 @@ class Ledger:
     def apply(self, change: Change, *, caused_by: tuple[str, ...] = ()) -> Task:
         """Take a change of a loaded task; ``caused_by`` as in :func:`outbox.messages_of`."""
         self.tell(change, caused_by=caused_by)
-        self._current[change.after.task_id] = change.after
-        return change.after
+        task = change.after
+        if change.resolves:
+            self._ended.append((task.task_id, task.state))
+        if change.queues:
+            del self._current[task.task_id]  # it comes after all that became pending before it
+        self._current[task.task_id] = task
+        return task
 
     def tell(self, change: Change, *, caused_by: tuple[str, ...] = ()) -> None:
         """Take only the messages of a change."""
@@ -37,9 +45,9 @@ class Ledger:
         self._outgoing.append(outgoing)
 
     async def write(self, tx: Tx) -> None:
-        """Save every altered task and record all messages."""
+        """Save every altered task, list the ends, and record all messages."""
         await tasks.save(
-            tx,
-            [Change(before, self._current[task_id]) for task_id, before in self._loaded.items()],
+            tx, [Change(self._loaded[task_id], after) for task_id, after in self._current.items()]
         )
+        await dependencies.insert_resolutions(tx, self._ended)
         await outbox.record(tx, self._outgoing)

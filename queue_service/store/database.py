@@ -18,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from queue_service.clock import Clock
-from queue_service.store.signals import Signal, Subscriber
+from queue_service.store.signals import Signal, Signals, Subscriber
 from schemas.times import to_ms
 
 T = TypeVar("T")
@@ -49,11 +49,11 @@ class Tx:
         self.connection = connection
         self.now = now
         self._database = database
-        self._signals: dict[Signal, None] = {}
+        self._signals = Signals()
 
     def announce(self, signal: Signal) -> None:
         """Tell the subscribers after the commit; equal signals are told once."""
-        self._signals[signal] = None
+        self._signals.add(signal)
 
     def next_queue_order(self) -> int:
         """A place at the end of every line: later calls get larger numbers, also within a millisecond."""
@@ -61,7 +61,7 @@ class Tx:
 
     @property
     def signals(self) -> tuple[Signal, ...]:
-        return tuple(self._signals)
+        return self._signals.all()
 
 
 class Database:
@@ -116,7 +116,7 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for reading only."""
+        """A connection for reading only; each statement sees what was committed before it began."""
         with translated_errors():
             async with self.reader.connect() as connection:
                 yield connection
@@ -167,6 +167,7 @@ def open_database(text: str, clock: Clock, *, pool_size: int = 10, synchronous: 
         return _open_sqlite(url, clock, synchronous)
     engine = create_async_engine(
         url,
+        skip_autocommit_rollback=True,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=30,
@@ -177,12 +178,19 @@ def open_database(text: str, clock: Clock, *, pool_size: int = 10, synchronous: 
             "server_settings": {"application_name": "taskbus"},
         },
     )
-    return Database(url, engine, engine, clock)
+    return Database(url, engine, engine.execution_options(isolation_level="AUTOCOMMIT"), clock)
 
 
 def _open_sqlite(url: URL, clock: Clock, synchronous: str) -> Database:
     writer = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=60)
-    reader = create_async_engine(url, pool_size=4, max_overflow=0, pool_timeout=60)
+    reader = create_async_engine(
+        url,
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
+        pool_size=4,
+        max_overflow=0,
+        pool_timeout=60,
+    )
 
     def prepare(connection: Any, record: object) -> None:
         connection.isolation_level = None
@@ -200,10 +208,7 @@ def _open_sqlite(url: URL, clock: Clock, synchronous: str) -> Database:
     def begin_immediate(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
-
-    for engine, begins in ((writer, begin_immediate), (reader, begin)):
+    for engine in (writer, reader):
         event.listen(engine.sync_engine, "connect", prepare)
-        event.listen(engine.sync_engine, "begin", begins)
+    event.listen(writer.sync_engine, "begin", begin_immediate)
     return Database(url, writer, reader, clock)

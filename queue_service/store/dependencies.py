@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from queue_service.store.database import Tx
 from queue_service.store.rows import Rows
+from queue_service.store.signals import TasksResolved
 from queue_service.store.tables import UNSATISFIED, resolutions, task_dependencies
 from schemas.task import Requires, TaskState
 from schemas.times import to_ms
@@ -55,6 +56,10 @@ FREE: Final = select(_dependents.c.dependent_task_id).where(
     ~select(task_dependencies.c.required_task_id)
     .where(task_dependencies.c.dependent_task_id == _dependents.c.dependent_task_id, text(UNSATISFIED))
     .exists()
+)
+_resolved = Rows("resolved", task_id=Text, state=Text)
+INSERT_RESOLUTIONS: Final = insert(resolutions).from_select(
+    ["task_id", "state"], select(_resolved.c.task_id, _resolved.c.state)
 )
 _NEXT_RESOLUTIONS: Final = select(resolutions).order_by(resolutions.c.id).with_for_update(skip_locked=True)
 _done = Rows("done", id=BigInteger)
@@ -121,6 +126,14 @@ async def free(tx: Tx, dependent_ids: Sequence[str]) -> list[str]:
     if not dependent_ids:
         return []
     return list((await tx.connection.execute(FREE, _dependents.of(dependent_ids))).scalars())
+
+
+async def insert_resolutions(tx: Tx, ended: Sequence[tuple[str, TaskState]]) -> None:
+    """Put tasks that ended on the list of resolutions, each with the state it ended in."""
+    if ended:
+        rows = [{"task_id": task_id, "state": state} for task_id, state in ended]
+        await tx.connection.execute(INSERT_RESOLUTIONS, _resolved.parameters(rows))
+        tx.announce(TasksResolved())
 
 
 async def next_resolutions(tx: Tx, limit: int) -> list[Resolution]:

@@ -10,12 +10,14 @@ from datetime import datetime
 import structlog
 
 from queue_service.store.database import Database
-from queue_service.store.signals import OutboxFilled, QueueFilled, Signal, TasksResolved, TimerSet
+from queue_service.store.signals import OutboxFilled, QueueFilled, Signal, Signals, TasksResolved, TimerSet
 from schemas.times import from_ms, to_ms
 
 logger = structlog.get_logger(__name__)
 
 CHANNEL = "taskbus"
+PACE_SECONDS = 0.003
+"""Signals of commits that follow each other closely travel together."""
 RECONNECT_SECONDS = 2.0
 MAX_PENDING = 1000
 SIGNALS_AT_ONCE = 80
@@ -62,7 +64,7 @@ class Notifications:
         self._sender = sender
         self.listening = asyncio.Event()
         """Set while the other processes' signals reach us; for tests and health checks."""
-        self._pending: dict[str, None] = {}
+        self._pending = Signals()
         self._filled = asyncio.Event()
         self._relaying = False
         self._task: asyncio.Task[None] | None = None
@@ -80,7 +82,7 @@ class Notifications:
     def _on_signal(self, signal: Signal) -> None:
         if self._relaying or len(self._pending) >= MAX_PENDING:
             return
-        self._pending[encode(signal)] = None
+        self._pending.add(signal)
         self._filled.set()
 
     def _receive(self, connection: object, pid: int, channel: str, payload: object) -> None:
@@ -120,10 +122,11 @@ class Notifications:
                 self._filled.clear()
                 if connection.is_closed():
                     raise ConnectionError("the database closed the connection")
-                pending, self._pending = list(self._pending), {}
+                pending = [encode(signal) for signal in self._pending.take()]
                 for start in range(0, len(pending), SIGNALS_AT_ONCE):
                     text = "\n".join(pending[start : start + SIGNALS_AT_ONCE])
                     await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, f"{self._sender} {text}")
+                await asyncio.sleep(PACE_SECONDS)
         finally:
             self.listening.clear()
             self._filled.set()

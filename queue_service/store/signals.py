@@ -33,3 +33,30 @@ class TimerSet:
 
 Signal = OutboxFilled | TasksResolved | QueueFilled | TimerSet
 Subscriber = Callable[[Signal], None]
+
+
+class Signals:
+    """Distinct signals; of timers of one kind only the earliest, as it is the one to wake up for."""
+
+    def __init__(self) -> None:
+        self._signals: dict[Signal | str, Signal] = {}
+
+    def add(self, signal: Signal) -> None:
+        if isinstance(signal, TimerSet):
+            known = self._signals.get(signal.timer)
+            if not isinstance(known, TimerSet) or signal.due < known.due:
+                self._signals[signal.timer] = signal
+        else:
+            self._signals[signal] = signal
+
+    def __len__(self) -> int:
+        return len(self._signals)
+
+    def all(self) -> tuple[Signal, ...]:
+        return tuple(self._signals.values())
+
+    def take(self) -> tuple[Signal, ...]:
+        """All of them, leaving none."""
+        taken = self.all()
+        self._signals.clear()
+        return taken

@@ -25,8 +25,8 @@ from queue_service.core.dependencies import Dependency
 from queue_service.core.task import Change, Task
 from queue_service.store.database import Concurrent, Tx
 from queue_service.store.rows import Rows
-from queue_service.store.signals import QueueFilled, TasksResolved, TimerSet
-from queue_service.store.tables import resolutions, task_definitions, tasks
+from queue_service.store.signals import QueueFilled, TimerSet
+from queue_service.store.tables import task_definitions, tasks
 from schemas.task import PRIORITIES, Run, TaskDefinition
 from schemas.times import to_ms
 
@@ -118,11 +118,6 @@ SAVE_TASKS: Final = (
     .returning(tasks.c.task_id)
 )
 
-_ended = Rows("given", task_id=Text, state=Text)
-INSERT_RESOLUTIONS: Final = insert(resolutions).from_select(
-    ["task_id", "state"], select(_ended.c.task_id, _ended.c.state)
-)
-
 
 # ---- functions ---------------------------------------------------------------------------------------
 
@@ -172,7 +167,7 @@ async def create(tx: Tx, created: Sequence[tuple[Change, TaskDefinition]]) -> No
 async def save(tx: Tx, changes: Iterable[Change]) -> None:
     """Write what changed, each row under guard of the version that was read.
 
-    Raises Concurrent when a guard missed. Tasks that ended are put on the list of resolutions.
+    Raises Concurrent when a guard missed.
     """
     altering = [change for change in changes if change.alters]
     if not altering:
@@ -182,14 +177,6 @@ async def save(tx: Tx, changes: Iterable[Change]) -> None:
     )
     if len(saved.all()) != len(altering):
         raise Concurrent("a task changed between reading and writing it")
-    ended = [
-        {"task_id": change.after.task_id, "state": change.after.state}
-        for change in altering
-        if change.resolves
-    ]
-    if ended:
-        await tx.connection.execute(INSERT_RESOLUTIONS, _ended.parameters(ended))
-        tx.announce(TasksResolved())
     _announce(tx, altering)
 
 
