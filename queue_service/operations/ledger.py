@@ -11,8 +11,8 @@ from schemas.task import TaskState
 class Ledger:
     """Applies changes one after the other; a task that changes twice is written once.
 
-    Messages keep the order in which the changes were applied, and so do runs that became pending. Every end of
-    a task is listed, also one that a later change of the same transaction undoes: its dependents may go.
+    Messages keep the order in which the changes were applied, and so do runs that became pending. Every end
+    of a task is listed, also one that a later change of the same transaction undoes: its dependents may go.
     """
 
     def __init__(self, loaded: Mapping[str, Task]) -> None:

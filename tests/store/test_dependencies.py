@@ -1,12 +1,12 @@
 """Who waits for whom, and the list of ends that dependents and groups have not looked at yet."""
 
-from queue_service.core import transitions
-from queue_service.store import dependencies, tasks
+from queue_service.store import dependencies
 from queue_service.store.database import Database, Tx
 from queue_service.store.dependencies import Edge
-from tests.core.samples import EXPIRES, new_ids, task
+from queue_service.store.signals import Signal, TasksResolved
+from tests.core.samples import EXPIRES, new_ids
 from tests.store.databases import opened
-from tests.store.given import read, store
+from tests.store.given import read
 from tests.store.manual_clock import ManualClock
 
 A, B, C, D = new_ids(4)
@@ -75,12 +75,9 @@ async def test_a_dependent_is_free_when_its_last_edge_is_satisfied(database: Dat
 
 
 async def end(database: Database, *task_ids: str) -> None:
-    """Store these tasks, and let them complete one after the other."""
-    running = [task("scheduled running", task_id=task_id) for task_id in task_ids]
-    await store(database, *running)
-    for found in running:
-        ended = transitions.report(found, 0, "completed", database.clock.now())
-        await database.write(lambda tx, ended=ended: tasks.save(tx, [ended]))
+    """These tasks complete, in this order."""
+    ended = [(task_id, "completed") for task_id in task_ids]
+    await database.write(lambda tx: dependencies.insert_resolutions(tx, ended))  # type: ignore[arg-type]
 
 
 async def next_ids(database: Database, limit: int = 100) -> list[str]:
@@ -92,6 +89,15 @@ async def test_ends_are_worked_off_in_their_order(database: Database) -> None:
     await end(database, C, A, B)
     assert await next_ids(database) == [C, A, B]
     assert await next_ids(database, limit=2) == [C, A]
+
+
+async def test_an_end_is_announced(database: Database) -> None:
+    seen: list[Signal] = []
+    database.subscribe(seen.append)
+    await end(database)
+    assert seen == []
+    await end(database, A, B)
+    assert seen == [TasksResolved()]
 
 
 async def test_ends_stay_on_the_list_until_they_are_deleted(database: Database) -> None:

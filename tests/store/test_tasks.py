@@ -1,7 +1,6 @@
 """Task rows: what is read is what was written, and nothing is written over what somebody else wrote."""
 
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
@@ -10,9 +9,8 @@ from queue_service.core.dependencies import Dependency
 from queue_service.core.task import Change, Task, nothing
 from queue_service.store import tasks
 from queue_service.store.database import Concurrent, Database, StoreUnavailable, Tx
-from queue_service.store.dependencies import next_resolutions
-from queue_service.store.signals import QueueFilled, Signal, TasksResolved, TimerSet
-from tests.core.samples import CLAIM_TIMEOUT, DEADLINE, EXPIRES, GROUP_ID, HELD_BY, definition, new_ids, task
+from queue_service.store.signals import QueueFilled, Signal, TimerSet
+from tests.core.samples import CLAIM_TIMEOUT, DEADLINE, EXPIRES, HELD_BY, definition, new_ids, task
 from tests.core.states import STATES
 from tests.store.given import read, store
 
@@ -174,27 +172,15 @@ async def test_a_claim_announces_when_it_runs_out(database: Database) -> None:
     assert await signals_of(database, claim) == [TimerSet("claim", now + CLAIM_TIMEOUT)]
 
 
-async def test_an_end_is_listed_and_announced(database: Database) -> None:
-    before = task("scheduled running")
-    await store(database, before)
-    end = transitions.report(before, 0, "completed", database.clock.now())
-    assert await signals_of(database, end) == [TasksResolved()]
-    listed = await database.write(lambda tx: next_resolutions(tx, 10))
-    assert [(entry.task_id, entry.state) for entry in listed] == [(before.task_id, "completed")]
-
-
-async def test_a_retry_is_no_end_and_fills_the_queue(database: Database) -> None:
+async def test_a_retry_announces_its_queue(database: Database) -> None:
     before = task("scheduled running")
     await store(database, before)
     retry = transitions.report_exception(before, 0, "worker-shutdown", database.clock.now())
     assert await signals_of(database, retry) == [QueueFilled("prov/type")]
-    assert await database.write(lambda tx: next_resolutions(tx, 10)) == []
 
 
 async def test_equal_signals_are_announced_once(database: Database) -> None:
-    ids = new_ids(3)
-    before = [task("scheduled running", task_id=task_id, task_group_id=GROUP_ID) for task_id in ids]
+    before = [task("scheduled failed", task_id=task_id, ever_resolved=True) for task_id in new_ids(3)]
     await store(database, *before)
-    now = database.clock.now() + timedelta(seconds=1)
-    ends = [transitions.report(found, 0, "failed", now) for found in before]
-    assert await signals_of(database, *ends) == [TasksResolved()]
+    reruns = [transitions.rerun(found, database.clock.now()) for found in before]
+    assert await signals_of(database, *reruns) == [QueueFilled("prov/type")]
