@@ -1,0 +1,126 @@
+"""Settings: where they come from, and what a wrong one says."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from queue_service.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"TASKBUS_{name.upper()}", raising=False)
+    monkeypatch.delenv("TASKBUS_CONFIG", raising=False)
+
+
+def test_without_settings_the_service_serves_this_machine_alone() -> None:
+    settings = Settings()
+    assert settings.loopback_only
+    assert settings.database_url.startswith("sqlite:///")
+    assert settings.amqp_url == ""
+    assert settings.amqp_host == "127.0.0.1"
+
+
+def test_the_numbers_of_the_rules_are_those_of_the_reference() -> None:
+    settings = Settings()
+    limits = settings.limits()
+    assert settings.long_poll == 20
+    assert limits.claim_timeout == timedelta(seconds=1200)
+    assert limits.max_deadline == timedelta(days=5)
+    assert limits.drift == timedelta(minutes=15)
+    assert limits.deadline_delay == timedelta(seconds=60)
+    assert limits.expiry_grace == timedelta(minutes=30)
+    assert limits.max_dependencies == 10_000
+
+
+def test_settings_reach_the_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKBUS_CLAIM_TIMEOUT", "90")
+    monkeypatch.setenv("TASKBUS_DEADLINE_DELAY", "0.5")
+    monkeypatch.setenv("TASKBUS_MAX_TASK_DEADLINE_DAYS", "30")
+    monkeypatch.setenv("TASKBUS_MAX_DEPENDENCIES", "100")
+    limits = Settings().limits()
+    assert limits.claim_timeout == timedelta(seconds=90)
+    assert limits.deadline_delay == timedelta(milliseconds=500)
+    assert limits.max_deadline == timedelta(days=30)
+    assert limits.max_dependencies == 100
+
+
+def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "taskbus.toml"
+    file.write_text('port = 9000\nhost = "::1"\n')
+    monkeypatch.setenv("TASKBUS_CONFIG", str(file))
+    monkeypatch.setenv("TASKBUS_PORT", "9001")
+    assert (Settings().host, Settings().port) == ("::1", 9001)
+    assert Settings(port=9002).port == 9002
+
+
+def test_a_file_that_is_named_must_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKBUS_CONFIG", "no-such-file.toml")
+    with pytest.raises(FileNotFoundError, match=r"TASKBUS_CONFIG names no-such-file\.toml"):
+        Settings()
+
+
+@pytest.mark.xfail(strict=True, reason="settings: the error of a broken file does not name the file")
+def test_a_file_that_is_no_toml_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "taskbus.toml"
+    file.write_text("port = [")
+    monkeypatch.setenv("TASKBUS_CONFIG", str(file))
+    with pytest.raises(ValueError, match=r"taskbus\.toml"):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", "http"),
+        ("port", "65536"),
+        ("port", "-1"),
+        ("amqp_port", "70000"),
+        ("database_url", "mysql://localhost/taskbus"),
+        ("database_url", "postgresql://localhost:port/taskbus"),
+        pytest.param(
+            "database_url",
+            "taskbus.sqlite",
+            marks=pytest.mark.xfail(
+                strict=True,
+                raises=Exception,
+                reason="settings: a database URL without a scheme is a traceback",
+            ),
+        ),
+        ("amqp_url", "redis://localhost"),
+        ("database_pool", "1"),
+        ("claim_timeout", "0"),
+        ("claim_timeout", "soon"),
+        ("claim_timeout", "nan"),
+        ("claim_timeout", "inf"),
+        ("deadline_delay", "-1"),
+        ("max_task_deadline_days", "0"),
+        ("max_dependencies", "10001"),
+        ("long_poll", "0"),
+        ("long_poll", "30"),
+        ("log_level", "loud"),
+        ("log_format", "xml"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"TASKBUS_{name.upper()}", value)
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert [error["loc"] for error in refused.value.errors()] == [(name,)]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_loopback_addresses_are_known(host: str) -> None:
+    assert Settings(host=host).loopback_only
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.0.7", "example.com", "127.0.0.1.example.com"])
+def test_any_other_address_is_not_loopback(host: str) -> None:
+    assert not Settings(host=host).loopback_only
+
+
+def test_a_token_is_never_shown() -> None:
+    assert "hush" not in repr(Settings(root_access_token="hush"))
