@@ -102,7 +102,8 @@ class Batcher(Generic[Item, Result]):
             # One of them is at fault; each gets a transaction of its own, so that the others do not suffer.
             logger.exception("a batch failed; its items are tried one by one", extra={"items": len(batch)})
             for waiting in batch:
-                await self._settle([waiting])
+                if not waiting.outcome.done():
+                    await self._settle([waiting])
         else:
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 if isinstance(outcome, QueueError):

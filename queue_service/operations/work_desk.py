@@ -112,24 +112,29 @@ class WorkDesk:
             waiters, unheard = self._front(hot)
             if waiters:
                 dry = await self._claim_for(waiters)
-                self._hot.update(dict.fromkeys(unheard - dry))
+                self._hot = dict.fromkeys([*(line for line in unheard if line not in dry), *self._hot])
         self._plan_poll()
 
-    def _front(self, hot: Sequence[str]) -> tuple[list[_Waiter], set[str]]:
-        """The first waiters of these lines, a bounded number, and the lines in which more wait."""
+    def _front(self, hot: Sequence[str]) -> tuple[list[_Waiter], list[str]]:
+        """The first waiters of these lines, a bounded number, and the lines in which more wait.
+
+        Lines of which nobody was heard come before those that were cut short: none starves.
+        """
         front: list[_Waiter] = []
-        unheard: set[str] = set()
+        passed_over: list[str] = []
+        cut_short: list[str] = []
         runs = 0
         for task_queue_id in hot:
+            heard = len(front)
             for waiter in self._lines.get(task_queue_id, ()):
                 if waiter.served.done():
                     continue
                 if len(front) >= MAX_REQUESTS or (front and runs + waiter.request.wanted > MAX_RUNS):
-                    unheard.add(task_queue_id)
+                    (cut_short if len(front) > heard else passed_over).append(task_queue_id)
                     break
                 front.append(waiter)
                 runs += waiter.request.wanted
-        return front, unheard
+        return front, passed_over + cut_short
 
     async def _claim_for(self, waiters: Sequence[_Waiter]) -> set[str]:
         """Claim for these waiters and serve them; the task queues that proved empty."""
