@@ -103,21 +103,28 @@ async def play(stage: Stage, group_id: str, graph: Graph) -> str:
     Raises DemoFailed when something that should run does not, or it takes too long.
     """
     children, service, listener = stage.children, stage.service, stage.listener
-    victims: asyncio.Queue[str] = asyncio.Queue()
     choice = Choice(len(graph))
+    heard = asyncio.Condition()
     async with (
         Queue(service.root_url, connections=CONNECTIONS) as queue,
         Listener(service.amqp_url, name="demo") as events,
     ):
 
         @events.on(TaskRunning(scheduler_id=SCHEDULER), TaskCompleted(scheduler_id=SCHEDULER))
-        async def choose(event: TaskRunningMessage | TaskCompletedMessage) -> None:
-            if worker_id := choice.hear(event):
-                victims.put_nowait(worker_id)
+        async def hear(event: TaskRunningMessage | TaskCompletedMessage) -> None:
+            async with heard:
+                choice.hear(event)
+                heard.notify_all()
+
+        async def victim() -> str:
+            async with heard:
+                worker_id = await heard.wait_for(lambda: choice.victim)
+            assert worker_id is not None
+            return worker_id
 
         await events.ready()
         await children.during(submit(queue, group_id, graph), LIMIT_SECONDS, "all tasks to be created")
-        killed = await children.during(victims.get(), LIMIT_SECONDS, "a good moment to kill a worker")
+        killed = await children.during(victim(), LIMIT_SECONDS, "a good moment to kill a worker")
         listener.note(f"kills {killed} (SIGKILL), which runs a test at this moment")
         await children.kill(stage.workers[killed])
     await children.during(listener.says("resolved"), LIMIT_SECONDS, "the task group to be resolved")

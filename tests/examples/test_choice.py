@@ -1,14 +1,19 @@
 """When the demo kills a worker, and which one."""
 
 from examples.demo.choice import Choice
+from schemas.messages import TaskCompletedMessage, TaskRunningMessage
 from tests.examples.story import Story
 
 
 def choices(story: Story, tasks: int) -> list[str | None]:
-    """What is chosen after each event that the demo hears."""
+    """Whom to kill after each event that the demo hears."""
     choice = Choice(tasks)
-    heard = (record.event for record in story.records if record.kind in ("task-running", "task-completed"))
-    return [choice.hear(event) for event in heard]  # type: ignore[arg-type]
+    victims = []
+    for record in story.records:
+        if isinstance(record.event, TaskRunningMessage | TaskCompletedMessage):
+            choice.hear(record.event)
+            victims.append(choice.victim)
+    return victims
 
 
 def test_a_worker_that_begins_a_test_after_a_third_is_chosen_at_once() -> None:
