@@ -4,9 +4,7 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
 import sys
-from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
@@ -15,6 +13,7 @@ from pydantic import SecretStr, ValidationError
 from sqlalchemy.engine import make_url
 
 from events.broker import PortInUse
+from queue_service.api_processes import LISTEN_FD, ApiProcesses, inherited_listener
 from queue_service.auth.temporary import two_slugids
 from queue_service.logs import configure_logs
 from queue_service.service import ROLES, SchemaOutdated, Service
@@ -28,8 +27,6 @@ logger = structlog.get_logger(__name__)
 BACKLOG: Final = 2048
 MAX_HEADER_BYTES: Final = 64 * 1024
 STOP_SECONDS: Final = 10
-LISTEN_FD: Final = "TASKBUS_LISTEN_FD"
-"""A listening socket that a parent process hands down."""
 
 
 class CannotStart(Exception):
@@ -135,8 +132,8 @@ def _check(settings: Settings, roles: frozenset[str], processes: int) -> None:
 
 
 def _listen(settings: Settings) -> socket.socket:
-    if LISTEN_FD in os.environ:
-        return socket.socket(fileno=int(os.environ[LISTEN_FD]))
+    if (inherited := inherited_listener()) is not None:
+        return inherited
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -166,17 +163,24 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with Service(settings, roles=roles) as service:
-        children = _start_children(settings, listener, processes - 1) if listener else []
-        try:
-            if listener is None:
-                logger.info("background work runs")
-                await stop.wait()
-                return
+        if listener is None:
+            logger.info("background work runs")
+            await stop.wait()
+            return
+        async with ApiProcesses(processes - 1, listener, _handed_down(settings)):
             if announce:
                 _announce(service, settings, listener)
             await _serve_http(service, listener, stop)
-        finally:
-            _stop_children(children)
+
+
+def _handed_down(settings: Settings) -> dict[str, str]:
+    """What a further API process must know beside the environment."""
+    return {
+        "TASKBUS_DATABASE_URL": settings.database_url,
+        "TASKBUS_HOST": settings.host,
+        "TASKBUS_ROOT_CLIENT_ID": settings.root_client_id,
+        "TASKBUS_ROOT_ACCESS_TOKEN": settings.root_access_token.get_secret_value(),
+    }
 
 
 async def _serve_http(service: Service, listener: socket.socket, stop: asyncio.Event) -> None:
@@ -204,35 +208,6 @@ async def _serve_http(service: Service, listener: socket.socket, stop: asyncio.E
     stopping.cancel()
 
 
-def _start_children(
-    settings: Settings, listener: socket.socket, number: int
-) -> list[subprocess.Popen[bytes]]:
-    """Further API processes on the same listening socket."""
-    descriptor = listener.fileno()
-    environment = {
-        **os.environ,
-        LISTEN_FD: str(descriptor),
-        "TASKBUS_DATABASE_URL": settings.database_url,
-        "TASKBUS_HOST": settings.host,
-        "TASKBUS_ROOT_CLIENT_ID": settings.root_client_id,
-        "TASKBUS_ROOT_ACCESS_TOKEN": settings.root_access_token.get_secret_value(),
-    }
-    return [
-        subprocess.Popen([sys.executable, "-m", "taskbus", "api"], env=environment, pass_fds=(descriptor,))
-        for _ in range(number)
-    ]
-
-
-def _stop_children(children: Sequence[subprocess.Popen[bytes]]) -> None:
-    for child in children:
-        child.terminate()
-    for child in children:
-        try:
-            child.wait(timeout=STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-
-
 def _announce(service: Service, settings: Settings, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     root_url = settings.root_url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -240,7 +215,7 @@ def _announce(service: Service, settings: Settings, listener: socket.socket) -> 
     lines = [
         f"taskbus {service.version} serves",
         f"  HTTP API   {root_url}     documentation: {root_url}/docs",
-        f"  AMQP       {_without_password(service.amqp_url)}{built_in}",
+        *([f"  AMQP       {_without_password(service.amqp_url)}{built_in}"] if service.amqp_url else []),
         f"  database   {make_url(settings.database_url).render_as_string(hide_password=True)}",
         "  access     no authentication: this machine only",
         "try:",
