@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Final
@@ -121,7 +122,11 @@ class Service:
             self._stack.push_async_callback(broker.stop)
             self.amqp_url = broker.url
         self.relay = OutboxRelay(
-            self.database, Publisher(self.amqp_url), self.name, idle=idle(self.database, 1)
+            self.database,
+            Publisher(self.amqp_url),
+            self.name,
+            idle=idle(self.database, 1),
+            lease=timedelta(seconds=self.settings.relay_lease),
         )
         self.database.subscribe(self._nudge_relay)
         self.database.subscribe(self.loops.on_signal)

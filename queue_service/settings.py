@@ -49,6 +49,13 @@ class Settings(BaseSettings):
     amqp_port: int = Field(
         default=5672, ge=0, le=65535, description="Port of the built-in broker; 0 takes a free one."
     )
+    relay_lease: float = Field(
+        default=10,
+        ge=1,
+        le=300,
+        description="Seconds after which another process publishes in place of one that was killed "
+        "(PostgreSQL).",
+    )
     claim_timeout: float = Field(
         default=1200, gt=0, le=86400, description="Seconds a claim or reclaim lasts."
     )

@@ -46,6 +46,9 @@ class Loop:
         self._pace = pace
         self._nudged = asyncio.Event()
         self._wakes_at: datetime | None = None
+        """Until when it sleeps; None while it does not."""
+        self._announced: datetime | None = None
+        """The earliest that was announced since the pass began; the pass may not have seen it."""
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -57,12 +60,14 @@ class Loop:
 
     async def stop(self) -> None:
         """End after the pass under way; does nothing when not running."""
-        if self._task is None:
+        task = self._task
+        if task is None:
             return
         self._stopping = True
         self.nudge()
-        await asyncio.wait([self._task])
-        self._task = None
+        await asyncio.wait([task])
+        if self._task is task:
+            self._task = None
 
     @property
     def running(self) -> bool:
@@ -73,8 +78,10 @@ class Loop:
         self._nudged.set()
 
     def nudge_at(self, due: datetime) -> None:
-        """Something falls due at this time; wakes the loop only if it meant to sleep longer."""
-        if self._wakes_at is not None and due < self._wakes_at:
+        """Something falls due at this time; wakes the loop only if it means to sleep longer."""
+        if self._wakes_at is None:
+            self._announced = due if self._announced is None else min(due, self._announced)
+        elif due < self._wakes_at:
             self.nudge()
 
     async def _run(self) -> None:
@@ -82,6 +89,7 @@ class Loop:
         pause = FIRST_PAUSE
         while not self._stopping:
             self._nudged.clear()
+            self._announced = None
             try:
                 found = await self.run_once()
                 seconds = 0.0 if found >= self._batch else await self._until_due()
@@ -102,9 +110,9 @@ class Loop:
     async def _until_due(self) -> float:
         """Seconds to sleep. Whatever was nudged since the pass began ends the sleep at once."""
         now = self._clock.now()
-        latest = now + self._idle
         due = await self._next_due() if self._next_due is not None else None
-        self._wakes_at = latest if due is None else min(due, latest)
+        moments = (now + self._idle, due, self._announced)
+        self._wakes_at = min(moment for moment in moments if moment is not None)
         return max((self._wakes_at - now).total_seconds(), 0.001)
 
     async def _sleep(self, seconds: float) -> None:

@@ -38,13 +38,25 @@ class LeaseLost(Exception):
 
 
 class OutboxRelay:
-    """Publishes the outbox through ``publisher``. One process at a time does so (a lease)."""
+    """Publishes the outbox through ``publisher``. One process at a time does so.
 
-    def __init__(self, database: Database, publisher: Publisher, holder: str, *, idle: timedelta) -> None:
+    It holds a ``lease``, which it renews; when it is killed, another one takes over once the lease has run out.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        publisher: Publisher,
+        holder: str,
+        *,
+        idle: timedelta,
+        lease: timedelta = LEASE_DURATION,
+    ) -> None:
         self._database = database
         self._publisher = publisher
         self._holder = holder
         self._idle = idle.total_seconds()
+        self._lease = lease
         self._nudged = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._connected = False
@@ -87,7 +99,7 @@ class OutboxRelay:
             self._nudged.clear()
             try:
                 if not await self._hold_lease():
-                    await asyncio.sleep(LEASE_DURATION.total_seconds() / 3)
+                    await asyncio.sleep(self._lease.total_seconds() / 10)
                     continue
                 published = await self.run_once()
                 pause = FIRST_PAUSE
@@ -170,7 +182,7 @@ class OutboxRelay:
         while not ended.done():
             await asyncio.wait(
                 (ended, lost),
-                timeout=LEASE_DURATION.total_seconds() / 3,
+                timeout=self._lease.total_seconds() / 3,
                 return_when=asyncio.FIRST_COMPLETED,
             )
             if lost.done() and not ended.done():
@@ -216,16 +228,16 @@ class OutboxRelay:
         if self._database.is_sqlite:
             return True
         loop_time = asyncio.get_running_loop().time()
-        if loop_time < self._lease_until - LEASE_DURATION.total_seconds() * 2 / 3:
+        if loop_time < self._lease_until - self._lease.total_seconds() * 2 / 3:
             return True
 
         async def acquire(tx: Tx) -> bool:
-            return await leases.acquire(tx, LEASE, self._holder, LEASE_DURATION)
+            return await leases.acquire(tx, LEASE, self._holder, self._lease)
 
         granted = await self._database.write(acquire)
         if granted and not self._lease_until:
             logger.info("this process publishes the outbox now", holder=self._holder)
-        self._lease_until = loop_time + LEASE_DURATION.total_seconds() if granted else 0.0
+        self._lease_until = loop_time + self._lease.total_seconds() if granted else 0.0
         return granted
 
     def _check_lease(self) -> None:
