@@ -20,6 +20,11 @@ from events.address import Address
 
 logger = logging.getLogger(__name__)
 
+# The library logs a traceback for every lost link, which the listener tells in one line. A program that has set
+# this logger's level keeps what it asked for.
+if (noisy := logging.getLogger("aiormq.connection")).level == logging.NOTSET:
+    noisy.setLevel(logging.CRITICAL)
+
 CONNECT_TIMEOUT: Final = 10.0
 CLOSE_TIMEOUT: Final = 2.0
 
