@@ -1,0 +1,84 @@
+"""SIGKILL at the worst moments: no event is lost or out of order, and no answered call is forgotten."""
+
+import asyncio
+import random
+import signal
+from typing import Any
+
+import pytest
+
+from tests.e2e.history import copies, problems
+from tests.e2e.load import Load
+from tests.e2e.observer import Observer
+from tests.e2e.programs import Programs
+from tests.servers.processes import free_port
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
+
+TASKS = 80
+ON_POSTGRES = pytest.param("postgres", marks=pytest.mark.postgres)
+
+
+@pytest.fixture
+def settings(rabbitmq_url: str) -> dict[str, Any]:
+    """A port that stays the same after a restart, and short times until others take over."""
+    return {
+        "amqp_url": rabbitmq_url,
+        "port": free_port(),
+        "claim_timeout": 2,
+        "long_poll": 1,
+        "relay_lease": 1,
+    }
+
+
+@pytest.fixture(params=["sqlite", ON_POSTGRES])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Of a fresh database of either kind."""
+    url: str = request.getfixturevalue(f"{request.param}_database_url")
+    return url
+
+
+async def assert_nothing_is_lost(load: Load, observer: Observer, working: asyncio.Task[Any]) -> None:
+    statuses = await working
+    await observer.until(lambda: not problems(observer.heard, statuses, load.dependencies))
+    assert problems(observer.heard, statuses, load.dependencies) == []
+    assert load.lost(statuses) == []
+    assert len(statuses) == TASKS
+
+
+async def test_killed_at_any_moment_under_load_it_loses_nothing(
+    taskbus: Programs, observer: Observer, settings: dict[str, Any], database_url: str, name: str
+) -> None:
+    server = await taskbus.serve(**settings, database_url=database_url)
+    async with Load(server.root_url, name, TASKS) as load:
+        working = asyncio.create_task(load.run())
+        enough = random.randrange(20, 2 * TASKS)
+        assert await observer.until(lambda: len(observer.heard) >= enough)
+        await server.kill()
+        await taskbus.serve(**settings, database_url=database_url)
+        await assert_nothing_is_lost(load, observer, working)
+
+
+@pytest.mark.parametrize(
+    ("point", "twice"),
+    [
+        pytest.param("outbox.published", True, id="published, not yet deleted"),
+        pytest.param("outbox.deleted", False, id="deleted"),
+    ],
+)
+async def test_killed_between_two_effects_it_loses_nothing(
+    taskbus: Programs,
+    observer: Observer,
+    settings: dict[str, Any],
+    postgres_database_url: str,
+    name: str,
+    point: str,
+    twice: bool,
+) -> None:
+    server = await taskbus.serve(**settings, database_url=postgres_database_url, crash_at=point)
+    async with Load(server.root_url, name, TASKS) as load:
+        working = asyncio.create_task(load.run())
+        assert await server.exit() == -signal.SIGKILL
+        await taskbus.serve(**settings, database_url=postgres_database_url)
+        await assert_nothing_is_lost(load, observer, working)
+    assert (copies(observer.heard) > 0) == twice
