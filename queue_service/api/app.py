@@ -1,4 +1,4 @@
-"""The HTTP application: API calls go straight to their pipeline, everything else to FastAPI."""
+"""The HTTP application: calls go straight to their pipeline, the documentation pages to FastAPI."""
 
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,8 @@ ROOT_ENDPOINTS = [
     endpoint for endpoint in QUEUE_ENDPOINTS if endpoint.name in ("heartbeat", "lbheartbeat", "version")
 ]
 """Endpoints that exist at the server root as well (``queue-behaviour.md`` 1.1)."""
-ROOT_PATHS = frozenset(endpoint.route for endpoint in ROOT_ENDPOINTS)
+PAGES = ("/docs", "/openapi.json")
+"""Where FastAPI answers. Any other path must not build it: that takes a second of everybody's time."""
 
 
 class Application:
@@ -37,7 +38,7 @@ class Application:
             path = raw_path_of(scope)
             if path.startswith(BASE_PATH + "/"):
                 return self._queue
-            if path.rstrip("/") in ROOT_PATHS:
+            if not path.startswith(PAGES):
                 return self._root
         return self._pages
 

@@ -73,23 +73,18 @@ async def test_broken_percent_encoding_is_400(queue: RunningQueue, target: str) 
         ("POST", "/task/{}/runs/0/reclaim"),
     ],
 )
-@pytest.mark.parametrize(
-    "task_id",
-    [
+async def test_an_ill_formed_id_is_invalid_arguments(queue: RunningQueue, method: str, target: str) -> None:
+    for task_id in (
         "short",
         "fN1SbArXTPSVFNUvaOlinQ%0A",
         "fN1SbArXTPSVFNUvaOlinQx",
         "fN1SbArXAPSVFNUvaOlinQ",
         "fN1SbArXTPSVFNUvaOlin%C3%A9",
         "%20fN1SbArXTPSVFNUvaOlin",
-    ],
-)
-async def test_an_ill_formed_id_is_invalid_arguments(
-    queue: RunningQueue, method: str, target: str, task_id: str
-) -> None:
-    reply = await queue.call(method, target.format(task_id))
-    assert (reply.status, reply.code) == (400, "InvalidRequestArguments")
-    assert "askId`" in reply.message or "taskGroupId`" in reply.message
+    ):
+        reply = await queue.call(method, target.format(task_id))
+        assert (reply.status, reply.code) == (400, "InvalidRequestArguments"), task_id
+        assert "`taskId`" in reply.message or "`taskGroupId`" in reply.message
 
 
 @pytest.mark.parametrize("run_id", ["-1", "1.0", "0x0", "٣", "1e0", "%201", "a"])
@@ -155,6 +150,14 @@ async def test_an_unknown_route_or_method_is_the_short_404(
 async def test_a_path_outside_the_api_is_the_short_404(queue: RunningQueue, target: str) -> None:
     reply = await request(queue.application, "GET", target)
     assert (reply.status, reply.json()) == (404, {"error": "Not found"})
+
+
+async def test_a_path_outside_the_api_does_not_build_the_documentation(queue: RunningQueue) -> None:
+    for target in ("/", "/favicon.ico", "/api/queue/v1", "/ping"):
+        assert (await request(queue.application, "GET", target)).status == 404
+    assert "_pages" not in vars(queue.application)
+    assert (await request(queue.application, "GET", "/docs")).status == 200
+    assert (await request(queue.application, "GET", "/docs/no-such-page")).json() == {"error": "Not found"}
 
 
 async def test_one_trailing_slash_makes_no_difference(queue: RunningQueue) -> None:
