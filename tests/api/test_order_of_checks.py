@@ -173,17 +173,20 @@ async def test_the_query_is_checked_before_the_content_type(queue: RunningQueue,
 
 
 @each(with_body(EVERY))
-@pytest.mark.parametrize(
-    "content_type",
-    [None, "", "text/plain", "application/x-www-form-urlencoded", "application/jsonp", "text/json"],
-)
 async def test_a_body_that_is_not_called_json_is_a_malformed_payload(
-    queue: RunningQueue, sample: Sample, content_type: str | None
+    queue: RunningQueue, sample: Sample
 ) -> None:
     queue.permit.allow()
-    headers = {} if content_type is None else {"Content_Type": content_type}
-    reply = await send(queue, sample, [b"{"], **headers)
-    assert (reply.status, reply.code) == (400, "MalformedPayload")
+    assert (await send(queue, sample, [b"{"])).code == "MalformedPayload"
+    for content_type in (
+        "",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/jsonp",
+        "text/json",
+    ):
+        reply = await send(queue, sample, [b"{"], Content_Type=content_type)
+        assert (reply.status, reply.code) == (400, "MalformedPayload"), content_type
 
 
 @each(with_body(IN_HANDLER))

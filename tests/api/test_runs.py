@@ -143,19 +143,6 @@ async def test_a_task_has_at_most_50_runs(queue: RunningQueue) -> None:
     assert len(await summary(queue)) == 50
 
 
-@on_sqlite
-async def test_49_retries_make_50_runs_and_no_more(queue: RunningQueue) -> None:
-    await queue.create(task_id=TASK_ID, retries=49)
-    for run_id in range(50):
-        await queue.claim()
-        await exception(queue, run_id, "intermittent-task")
-    assert Counter(await summary(queue)) == {
-        ("exception", "scheduled", "intermittent-task"): 1,
-        ("exception", "task-retry", "intermittent-task"): 49,
-    }
-    assert (await queue.status(TASK_ID))["retriesLeft"] == 0
-
-
 # ---- cancelTask ---------------------------------------------------------------------------------------
 
 
