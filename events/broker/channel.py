@@ -82,7 +82,7 @@ class Channel:
         self._prefetch = 0
         """For each consumer to come."""
         self._shared_prefetch = 0
-        """For all consumers together."""
+        """For all consumers together, until the other kind is set: so it is in RabbitMQ."""
         self._outstanding = 0
         self._unsettled: dict[int, Delivery] = {}
         self._last_tag = 0
@@ -220,10 +220,10 @@ class Channel:
             raise AmqpError(Reply.NOT_IMPLEMENTED, f"prefetch_size!=0 ({method.prefetch_size})")
         if method.global_:
             self._shared_prefetch = method.prefetch_count
-            self.wake_consumers()
         else:
-            self._prefetch = method.prefetch_count
+            self._prefetch, self._shared_prefetch = method.prefetch_count, 0
         self.reply(Basic.QosOk.index)
+        self.wake_consumers()
 
     def _on_consume(self, method: Basic.Consume) -> None:
         queue = self._topology.queue(self.queue_name(method.queue), self.link)

@@ -85,9 +85,9 @@ def would_cycle(message: Message, queue: str) -> bool:
 def _visible_keys(message: Message, headers: dict[bytes, bytes]) -> Iterator[bytes]:
     """The routing key and the CC keys; BCC keys are told to nobody."""
     yield tables.string(message.keys[0].encode())
-    for value in tables.items(tables.content_of(headers.get(b"CC", b""), tables.ARRAY) or b""):
-        if tables.content_of(value, tables.STRING) is not None:
-            yield value
+    yield from map(
+        tables.string, tables.strings(tables.content_of(headers.get(b"CC", b""), tables.ARRAY) or b"")
+    )
 
 
 def _add_record(headers: dict[bytes, bytes], record: dict[bytes, bytes]) -> None:

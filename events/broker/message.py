@@ -34,7 +34,7 @@ _FIELDS: Final = (
 _KNOWN_FLAGS: Final = 0xFFFC
 
 MAX_MILLISECONDS: Final = 2**32 - 1
-_OVERHEAD: Final = 700
+_OVERHEAD: Final = 500
 """Measured bytes of the objects around an empty message held by one queue."""
 
 
@@ -122,7 +122,7 @@ def header_entries(fields: dict[int, bytes]) -> dict[bytes, bytes]:
     """The headers, each value as its tagged bytes. Raises AmqpError when the table is malformed."""
     try:
         return tables.entries(fields.get(HEADERS, b"")[4:])
-    except (tables.MalformedTable, IndexError):
+    except tables.MalformedTable:
         raise AmqpError(Reply.FRAME_ERROR, "cannot decode the message's headers") from None
 
 
@@ -146,8 +146,7 @@ def _keys_in(value: bytes, header: str) -> tuple[str, ...]:
         raise AmqpError(
             Reply.PRECONDITION_FAILED, f"invalid message: the {header} header must be an array of strings"
         )
-    texts = (tables.content_of(item, tables.STRING) for item in tables.items(content))
-    return tuple(text.decode("utf-8", "surrogateescape") for text in texts if text is not None)
+    return tuple(text.decode("utf-8", "surrogateescape") for text in tables.strings(content))
 
 
 def _milliseconds(expiration: bytes) -> int:

@@ -121,8 +121,7 @@ class Queue:
         self.ready_bytes += len(message.body)
         self.pump()
         entry.deadline = self._deadline(message)  # only now: a time of 0 still reaches a consumer that waits
-        while self._ready and self._over_limit():
-            self._drop_head(Reason.MAXLEN)
+        self._make_short()
         self._arm()
         return True
 
@@ -141,6 +140,7 @@ class Queue:
             else:
                 self._insert(entry)
         self.pump()
+        self._make_short()
         self._arm()
 
     def _insert(self, entry: Entry) -> None:
@@ -293,6 +293,11 @@ class Queue:
         if not self.deleted:
             self._host.give_up(self, entry.message, reason)
         self._host.memory.release(entry.message)
+
+    def _make_short(self) -> None:
+        """Give up the oldest messages that are too many, unless the policy is to refuse the newest."""
+        while self._ready and self.policy.overflow == "drop-head" and self._over_limit():
+            self._drop_head(Reason.MAXLEN)
 
     def _over_limit(self, more: int = 0, more_bytes: int = 0) -> bool:
         policy = self.policy

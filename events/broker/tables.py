@@ -41,7 +41,18 @@ def entries(content: bytes) -> dict[bytes, bytes]:
 
 def items(content: bytes) -> list[bytes]:
     """The tagged values of an array; `content` is the array without its length. Raises MalformedTable."""
-    return _items(content, 0, len(content), 0)
+    found = []
+    position, end = 0, len(content)
+    while position < end:
+        stop = _end_of_value(content, position, end, 0)
+        found.append(content[position:stop])
+        position = stop
+    return found
+
+
+def strings(content: bytes) -> list[bytes]:
+    """The strings among the values of an array. Raises MalformedTable."""
+    return [value[5:] for value in items(content) if value[:1] == STRING]
 
 
 def _entries(data: bytes, position: int, end: int, depth: int) -> dict[bytes, bytes]:
@@ -52,15 +63,6 @@ def _entries(data: bytes, position: int, end: int, depth: int) -> dict[bytes, by
             raise MalformedTable("a name goes beyond its table")
         stop = _end_of_value(data, start, end, depth)
         found[data[position + 1 : start]] = data[start:stop]
-        position = stop
-    return found
-
-
-def _items(data: bytes, position: int, end: int, depth: int) -> list[bytes]:
-    found = []
-    while position < end:
-        stop = _end_of_value(data, position, end, depth)
-        found.append(data[position:stop])
         position = stop
     return found
 
@@ -89,7 +91,8 @@ def _check_nested(data: bytes, tag: int, position: int, end: int, depth: int) ->
     if tag == TABLE[0]:
         _entries(data, position, end, depth)
     elif tag == ARRAY[0]:
-        _items(data, position, end, depth)
+        while position < end:
+            position = _end_of_value(data, position, end, depth)
     else:
         raise MalformedTable(f"no value has the type {tag}")
 

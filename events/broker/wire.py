@@ -2,7 +2,8 @@
 
 `pamqp` names the methods and their fields; the broker decodes its methods strictly (a cut or overlong one
 is a frame error, as for RabbitMQ). The frames that every message needs, publish, header, body, deliver and
-ack, are packed and unpacked here by hand: measured at about a sixth of the time of the generic codec.
+ack, are packed and unpacked here by hand: the generic codec was measured to take four times as long in, and
+more than twenty times as long out.
 """
 
 from struct import Struct

@@ -253,6 +253,15 @@ async def test_raising_the_global_prefetch_lets_more_through(channel: PeerChanne
     assert (await channel.delivery()).body == b"2"
 
 
+async def test_a_prefetch_for_each_consumer_ends_the_shared_one(channel: PeerChannel) -> None:
+    queue = await filled(channel, b"1", b"2", b"3")
+    await channel.call(Basic.Qos(prefetch_count=1, global_=True))
+    await channel.consume(queue)
+    await channel.delivery()
+    await channel.call(Basic.Qos(prefetch_count=1))
+    assert [message.body for message in await channel.deliveries(2)] == [b"2", b"3"]
+
+
 async def test_prefetch_does_not_bound_no_ack_consumers(channel: PeerChannel) -> None:
     queue = await filled(channel, b"1", b"2", b"3")
     await channel.call(Basic.Qos(prefetch_count=1))

@@ -263,6 +263,18 @@ async def test_limits_count_waiting_messages_only(channel: PeerChannel) -> None:
     assert [message.body for message in await channel.deliveries(3)] == [b"1", b"2", b"3"]
 
 
+async def test_a_message_that_comes_back_to_a_full_queue_counts(
+    channel: PeerChannel, graveyard: Graveyard
+) -> None:
+    queue = await dying(graveyard, max_length=1)
+    channel.publish(b"1", queue)
+    await channel.get(queue, no_ack=False)
+    channel.publish(b"2", queue)
+    channel.send(Basic.Nack(1, requeue=True))
+    assert (await graveyard.next()).body == b"1"
+    assert await channel.depth(queue) == 1
+
+
 async def test_a_full_queue_may_refuse_instead(channel: PeerChannel) -> None:
     await channel.confirms()
     queue = await channel.queue(exclusive=True, arguments={"x-max-length": 2, "x-overflow": "reject-publish"})

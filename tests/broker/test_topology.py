@@ -152,7 +152,7 @@ def test_a_table_taken_apart_and_joined_is_the_same(table: dict[str, Any]) -> No
 def test_bytes_that_are_no_table_are_refused_and_nothing_else(content: bytes) -> None:
     try:
         found = tables.entries(content)
-    except (tables.MalformedTable, IndexError):
+    except tables.MalformedTable:
         return
     assert tables.entries(tables.join(found)) == found
 
