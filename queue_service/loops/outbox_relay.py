@@ -165,19 +165,29 @@ class OutboxRelay:
             self._publisher.send(row.message, partial(settled, row))
 
         def settled(row: OutboxRow, confirmed: bool) -> None:
+            freed = sequencer.settle(row, confirmed)
+            if ended.done():
+                return
             try:
-                for freed in sequencer.settle(row, confirmed):
-                    send(freed)
-            except (BrokerUnavailable, LeaseLost) as error:
-                if not ended.done():
-                    ended.set_exception(error)
-            if sequencer.under_way == 0 and not ended.done():
-                ended.set_result(None)
+                for waiting in freed:
+                    send(waiting)
+            except Exception as error:
+                ended.set_exception(error)
+            else:
+                if sequencer.under_way == 0:
+                    ended.set_result(None)
 
-        for start in range(0, len(sequencer.ready), SEND_AT_ONCE):
-            for row in sequencer.ready[start : start + SEND_AT_ONCE]:
-                send(row)
-            await self._publisher.writable()
+        try:
+            for start in range(0, len(sequencer.ready), SEND_AT_ONCE):
+                for row in sequencer.ready[start : start + SEND_AT_ONCE]:
+                    send(row)
+                await self._publisher.writable()
+            await self._all_settled(ended)
+        finally:
+            ended.cancel()  # confirms that come later find a batch that was given up, and send nothing
+
+    async def _all_settled(self, ended: asyncio.Future[None]) -> None:
+        """Wait for the end of a batch, keeping the lease. Raises BrokerUnavailable or LeaseLost."""
         lost = self._publisher.lost
         while not ended.done():
             await asyncio.wait(
