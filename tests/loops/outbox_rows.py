@@ -1,0 +1,41 @@
+"""Rows for the relay: messages whose routing keys tell which they are."""
+
+from sqlalchemy import insert
+
+from queue_service.store import outbox
+from queue_service.store.database import Database, Tx
+from queue_service.store.signals import OutboxFilled
+from queue_service.store.tables import outbox as table
+from tests.store.given import read
+
+
+async def record(database: Database, *names: str, exchange: str = "exchange/test") -> None:
+    """A row for each name; those with the same first letter must keep their order. ``name`` is its key."""
+
+    async def script(tx: Tx) -> None:
+        rows = [
+            {
+                "exchange": exchange,
+                "routing_key": name,
+                "cc": "[]",
+                "order_keys": f'["{name[0]}"]',
+                "body": "{}",
+                "created": tx.now,
+            }
+            for name in names
+        ]
+        await tx.connection.execute(insert(table), rows)
+        tx.announce(OutboxFilled())
+
+    await database.write(script)
+
+
+async def waiting(database: Database) -> list[str]:
+    """The names of the rows that have not been published."""
+    return [row.message.routing_key for row in await read(database, outbox.next_batch, 100_000)]
+
+
+async def ids(database: Database) -> dict[str, str]:
+    """The message-id of every row, by its name."""
+    rows = await read(database, outbox.next_batch, 100_000)
+    return {row.message.routing_key: row.message.message_id for row in rows}
