@@ -2,10 +2,11 @@
 
 Unmodified programs (aio-pika, pika, kombu, npm amqplib) work against it as they do against RabbitMQ, whose
 behaviour it follows: one test suite runs on both. Queues, durable ones too, and their messages live in
-memory as long as the process does. What it does not offer is refused by name with 540 NOT_IMPLEMENTED,
-never ignored: headers exchanges, transactions, streams, priorities, single active consumers, `immediate`.
-It has one virtual host. A quorum queue is accepted as a durable queue that counts deliveries; it is not
-replicated.
+memory as long as the process does.
+
+Refused by name with 540 NOT_IMPLEMENTED: headers exchanges, transactions, streams, priority queues, single
+active consumers, `immediate`. Taken as hints and ignored: x-priority of a consumer, x-queue-mode. A quorum
+queue is accepted as a durable queue that counts deliveries; it is not replicated. There is one virtual host.
 
 Needs pamqp and the standard library, nothing else.
 """

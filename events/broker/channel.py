@@ -108,7 +108,6 @@ class Channel:
 
     def stop_consuming(self) -> None:
         """First half of closing: nothing more is delivered here."""
-        self.publishing.abandon()
         for consumer in list(self._consumers.values()):
             self._forget(consumer)
             consumer.queue.remove_consumer(consumer)
@@ -255,7 +254,7 @@ class Channel:
     def consumer_lost(self, consumer: Consumer) -> None:
         """Its queue has been deleted: tell a client that can hear it."""
         self._forget(consumer)
-        if self.link.capabilities.get("consumer_cancel_notify"):
+        if "consumer_cancel_notify" in self.link.capabilities:
             self.reply(Basic.Cancel.index, consumer.encoded_tag + _NOWAIT)
 
     def _forget(self, consumer: Consumer) -> None:

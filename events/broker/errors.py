@@ -7,7 +7,6 @@ from typing import Final
 class Reply(IntEnum):
     """Reply codes of the protocol, by the names RabbitMQ puts before the reason."""
 
-    SUCCESS = 200
     NO_ROUTE = 312
     CONNECTION_FORCED = 320
     ACCESS_REFUSED = 403

@@ -13,6 +13,7 @@ from events.broker.limits import BrokerLimits
 
 MECHANISMS: Final = ("PLAIN", "AMQPLAIN")
 _LEAST_FRAME: Final = 4096
+_CLIENT_CAPABILITIES: Final = ("authentication_failure_close", "connection.blocked", "consumer_cancel_notify")
 
 _PROPERTIES: Final[dict[str, Any]] = {
     "product": "Taskbus embedded broker",
@@ -89,6 +90,9 @@ def _lowered(name: str, wanted: int, proposed: int) -> int:
     return wanted or proposed
 
 
-def client_capabilities(method: Connection.StartOk) -> dict[str, Any]:
+def client_capabilities(method: Connection.StartOk) -> frozenset[str]:
+    """The capabilities of the client that change what the broker sends."""
     capabilities = (method.client_properties or {}).get("capabilities")
-    return capabilities if isinstance(capabilities, dict) else {}
+    if not isinstance(capabilities, dict):
+        return frozenset()
+    return frozenset(name for name in _CLIENT_CAPABILITIES if capabilities.get(name) is True)

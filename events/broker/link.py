@@ -1,6 +1,6 @@
 """What a channel asks of its connection."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from events.broker.topology import Topology
 
@@ -15,7 +15,7 @@ class Link(Protocol):
     user: str
     body_limit: int
     """Bytes of a body that go into one frame."""
-    capabilities: dict[str, Any]
+    capabilities: frozenset[str]
     """What the client says it understands."""
     writable: bool
     """False while deliveries must wait for the socket."""

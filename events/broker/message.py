@@ -6,26 +6,23 @@ from typing import Final
 from events.broker import tables
 from events.broker.errors import AmqpError, Reply
 
-CONTENT_TYPE: Final = 0x8000
 HEADERS: Final = 0x2000
-DELIVERY_MODE: Final = 0x1000
 EXPIRATION: Final = 0x0100
-TIMESTAMP: Final = 0x0040
 USER_ID: Final = 0x0010
 
 _SHORTSTR: Final = -1
 _TABLE: Final = -4
 _FIELDS: Final = (
-    (CONTENT_TYPE, _SHORTSTR),
+    (0x8000, _SHORTSTR),  # content type
     (0x4000, _SHORTSTR),  # content encoding
     (HEADERS, _TABLE),
-    (DELIVERY_MODE, 1),
+    (0x1000, 1),  # delivery mode
     (0x0800, 1),  # priority
     (0x0400, _SHORTSTR),  # correlation id
     (0x0200, _SHORTSTR),  # reply to
     (EXPIRATION, _SHORTSTR),
     (0x0080, _SHORTSTR),  # message id
-    (TIMESTAMP, 8),
+    (0x0040, 8),  # timestamp
     (0x0020, _SHORTSTR),  # type
     (USER_ID, _SHORTSTR),
     (0x0008, _SHORTSTR),  # app id
@@ -60,10 +57,6 @@ class Message:
     @property
     def size(self) -> int:
         return len(self.body) + len(self.properties) + _OVERHEAD
-
-    @property
-    def persistent(self) -> bool:
-        return split_properties(self.properties).get(DELIVERY_MODE) == b"\x02"
 
 
 def received(exchange: str, key: str, address: bytes, properties: bytes, body: bytes, user: str) -> Message:

@@ -90,13 +90,17 @@ class Publishing:
         self._link.assembling += size
         if not self._missing:
             body = b"".join(self._parts)
-            self.abandon()
+            self._drop_parts()
             self._complete(body)
         elif self._link.assembling > self._link.topology.limits.assembling_bytes:
             raise AmqpError(Reply.RESOURCE_ERROR, "too many bytes in messages that are not complete")
 
-    def abandon(self) -> None:
-        """Let go of the parts of a body."""
+    def close(self) -> None:
+        """Say what is due, and let go of a message that is not complete."""
+        self.flush_confirms()
+        self._drop_parts()
+
+    def _drop_parts(self) -> None:
         self._link.assembling -= sum(map(len, self._parts))
         self._parts = []
 

@@ -73,10 +73,15 @@ class Broker:
 
     async def start(self) -> None:
         """Listen. Raises PortInUse, or another OSError when the host is not this machine's."""
+        if self._server is not None:
+            raise RuntimeError("the broker has been started already")
         loop = asyncio.get_running_loop()
         sock = await self._bound_socket()
         self.port = sock.getsockname()[1]
-        self._server = await loop.create_server(lambda: ClientConnection(self), sock=sock)
+        self._topology = Topology(self.limits)
+        self._server = await loop.create_server(
+            lambda: ClientConnection(self), sock=sock, backlog=self.limits.connections
+        )
         logger.info("broker listens", extra={"host": self.host, "port": self.port})
 
     async def _bound_socket(self) -> socket.socket:
@@ -107,6 +112,7 @@ class Broker:
         await self._all_left.wait()
         if self._alarm is not None:
             self._alarm.cancel()
+            self._alarm = None
         self._server = None
         logger.info("broker stopped", extra={"port": self.port})
 

@@ -7,7 +7,7 @@ start or stop reading, or the end of the connection.
 import logging
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Final
 
 from pamqp.base import Frame
 from pamqp.commands import Basic, Connection
@@ -50,7 +50,7 @@ class Session:
         self.state = State.HEADER
         self.user = username
         self.body_limit = topology.limits.frame_bytes - wire.ENVELOPE
-        self.capabilities: dict[str, Any] = {}
+        self.capabilities: frozenset[str] = frozenset()
         self.tuning = handshake.Tuning(topology.limits.channels, topology.limits.frame_bytes, 0)
         self.writable = True
         self.blocked = False
@@ -168,7 +168,6 @@ class Session:
             method = wire.decode_method(payload)
             if isinstance(method, ChannelMethods.Close):
                 _release([self._channels.pop(channel.number)])
-                channel.publishing.flush_confirms()
                 channel.reply(ChannelMethods.CloseOk.index)
             elif isinstance(method, ChannelMethods.Open):
                 raise AmqpError(Reply.CHANNEL_ERROR, "second 'channel.open' seen")
@@ -246,7 +245,7 @@ class Session:
             Reply.ACCESS_REFUSED,
             f"Login was refused using authentication mechanism {method.mechanism}. See the broker's log.",
         )
-        if self.capabilities.get("authentication_failure_close"):
+        if "authentication_failure_close" in self.capabilities:
             self._close(refusal)
         else:
             self._finish(str(refusal))
@@ -262,7 +261,6 @@ class Session:
         del self._channels[number]
         self._closing.add(number)
         _release([channel])
-        channel.publishing.flush_confirms()
         channel.reply(ChannelMethods.Close.index, wire.close_arguments(error, self._current_method))
 
     def _close(self, error: AmqpError) -> None:
@@ -343,7 +341,7 @@ class Session:
         if self.topology.memory.full and not self.blocked:
             self.blocked = True
             self.topology.memory.when_free(self._unblock)
-            if self.capabilities.get("connection.blocked"):
+            if "connection.blocked" in self.capabilities:
                 self.write(
                     wire.method(0, Connection.Blocked.index, wire.shortstr("low on memory: queues are full"))
                 )
@@ -351,7 +349,7 @@ class Session:
 
     def _unblock(self) -> None:
         self.blocked = False
-        if self.capabilities.get("connection.blocked"):
+        if "connection.blocked" in self.capabilities:
             self.write(wire.method(0, Connection.Unblocked.index))
         self.notify()
 
@@ -371,6 +369,7 @@ class Session:
 def _release(channels: list[Channel]) -> None:
     """Close channels. All consumers go first: none of them is to get what another gives back."""
     for channel in channels:
+        channel.publishing.close()
         channel.stop_consuming()
     for channel in channels:
         channel.requeue_all()

@@ -95,6 +95,11 @@ class Topology:
         """Create it, or agree that it is there as wanted. Raises AmqpError."""
         _refuse_default(name)
         alternate = arguments.get("alternate-exchange")
+        if not (alternate is None or (isinstance(alternate, str) and len(alternate) <= 255)):
+            raise AmqpError(
+                Reply.PRECONDITION_FAILED,
+                f"invalid arg 'alternate-exchange' for exchange '{name}': not a name",
+            )
         wanted = Exchange(
             name, kind, durable=durable, auto_delete=auto_delete, internal=internal, alternate=alternate
         )
@@ -219,7 +224,7 @@ class Topology:
             durable=durable,
             auto_delete=auto_delete,
             owner=owner if exclusive else None,
-            arguments=arguments,
+            arguments={key: arguments[key] for key in ARGUMENTS_COMPARED if key in arguments},
         )
         self._queues[name] = queue
         self._default.bind(name, queue)

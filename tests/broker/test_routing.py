@@ -170,6 +170,12 @@ async def test_alternate_exchange_takes_what_is_not_routed(channel: PeerChannel)
     await channel.call(Exchange.Delete(exchange=exchange))
 
 
+async def test_an_alternate_exchange_is_a_name(channel: PeerChannel) -> None:
+    with pytest.raises(Closed) as closed:
+        await channel.exchange("direct", arguments={"alternate-exchange": 5})
+    assert (closed.value.level, closed.value.code) == ("channel", 406)
+
+
 @pytest.mark.parametrize("kind", ["direct", "fanout", "topic"])
 async def test_each_exchange_type_is_there_from_the_start(channel: PeerChannel, kind: str) -> None:
     await channel.call(Exchange.Declare(exchange=f"amq.{kind}", passive=True))

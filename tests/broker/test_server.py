@@ -48,6 +48,19 @@ async def test_stopping_waits_only_so_long_for_a_client_that_does_not_answer() -
     await peer.cut()
 
 
+async def test_starting_twice_is_refused(broker: Broker) -> None:
+    with pytest.raises(RuntimeError):
+        await broker.start()
+
+
+async def test_queues_do_not_outlive_a_stop(broker: Broker) -> None:
+    async with connected(broker.url) as peer:
+        await (await peer.open()).queue("q", durable=True)
+    await broker.stop()
+    await broker.start()
+    assert broker.queues() == []
+
+
 async def test_stopping_twice_is_no_error(broker: Broker) -> None:
     await broker.stop()
     await broker.stop()

@@ -49,6 +49,14 @@ def test_confirms_come_before_the_close_of_their_channel() -> None:
     assert talk.names() == ["Basic.Ack", "Channel.Close"]
 
 
+def test_confirms_come_before_the_close_of_their_connection() -> None:
+    talk = Dialogue().opened()
+    talk.say(Confirm.Select())
+    talk.listen()
+    talk.session.receive(published(b"x", "nowhere") + b"\xff" * 8)
+    assert talk.names() == ["Basic.Ack", "Connection.Close"]
+
+
 # -- back-pressure --------------------------------------------------------------------------------------
 
 SMALL = BrokerLimits(outgoing_bytes=10_000, message_bytes=50_000, held_bytes=100_000)
