@@ -5,6 +5,7 @@ Rules: ``queue-behaviour.md`` 1.5 (millisecond precision is taken *before* stori
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
@@ -42,8 +43,12 @@ def truncate(moment: datetime) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
+@lru_cache(maxsize=4096)
 def format_time(moment: datetime) -> str:
-    """Write a UTC time as the wire has it, for instance ``2024-05-01T12:00:00.123Z``."""
+    """Write a UTC time as the wire has it, for instance ``2024-05-01T12:00:00.123Z``.
+
+    Cached, because the times of a task are written into the answer, its messages and its row.
+    """
     return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
