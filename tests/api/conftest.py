@@ -78,12 +78,17 @@ async def queue(
 
 @pytest.fixture
 async def second(
-    queue: RunningQueue, database_url: str, database_kind: str, clock: ManualClock, limits: Limits
+    queue: RunningQueue,
+    database_url: str,
+    database_kind: str,
+    clock: ManualClock,
+    limits: Limits,
+    long_poll: float,
 ) -> AsyncIterator[RunningQueue]:
     """Another process of the same service; on SQLite, which has only one, the same."""
     if database_kind == "sqlite":
         yield queue
         return
-    running = RunningQueue(database_url, clock, limits=limits)
+    running = RunningQueue(database_url, clock, limits=limits, long_poll=long_poll)
     yield running
     await running.close()

@@ -57,7 +57,7 @@ class Contract:
         reference = load("queue-api.json")
         self._codes: dict[str, int] = reference["errorCodes"]
         multi = reference["multiSegmentParams"]
-        self._entries = [
+        self._entries: list[tuple[dict[str, Any], re.Pattern[str]]] = [
             (entry, _route_pattern(entry["route"], {name for name in multi if entry["name"] in multi[name]}))
             for entry in reference["entries"]
         ]

@@ -86,8 +86,7 @@ class RunningQueue:
         reply = await request(
             self.application, method, BASE + target, headers=headers, body=pieces, line=line
         )
-        judge = contract()
-        if judge is not None:
+        if (judge := contract()) is not None:
             judge.check_reply(method, target, reply)
         return reply
 
@@ -180,10 +179,10 @@ class RunningQueue:
                 for row in await connection.execute(text("SELECT * FROM task_definitions"))
             }
         self._heard = rows[-1].id if rows else self._heard
-        judge = contract()
-        for message in told if judge is not None else ():
-            task = definitions.get(message.body.get("status", {}).get("taskId"), {})
-            judge.check_message(message, routes=tuple(task.get("routes", ())), tags=task.get("tags"))
+        if (judge := contract()) is not None:
+            for message in told:
+                task = definitions.get(message.body.get("status", {}).get("taskId"), {})
+                judge.check_message(message, routes=tuple(task.get("routes", ())), tags=task.get("tags"))
         return told
 
     async def events(self) -> list[tuple[str, int | None]]:

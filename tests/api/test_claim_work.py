@@ -276,6 +276,18 @@ async def test_a_task_of_another_queue_wakes_nobody_here(queue: RunningQueue, wa
 
 
 @patient
+async def test_a_worker_that_waits_at_another_process_is_served_within_about_a_second(
+    queue: RunningQueue, second: RunningQueue
+) -> None:
+    call = asyncio.create_task(second.call("POST", TARGET, worker()))
+    assert not any(await second.claim_passes.get())
+    task_id = await queue.create()
+    before = queue.loop_time()
+    assert ids((await call).json()["tasks"]) == [task_id]
+    assert queue.loop_time() - before < 3
+
+
+@patient
 async def test_workers_of_many_queues_wait_side_by_side(queue: RunningQueue, waiting: Waiting) -> None:
     builder = await waiting.joins(1)
     tester = await waiting.joins(2, target=f"/claim-work/{QUEUES['test']}")

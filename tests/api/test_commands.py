@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 
 from queue_service import commands
+from queue_service.service import ROLES
 from queue_service.settings import Settings
 from queue_service.store.single_process import SingleProcess
 from tests.api.databases import PostgresDatabase
@@ -98,7 +99,7 @@ def test_an_address_that_others_can_reach(refusal: Refusal, command: Command, tm
 )
 def test_an_address_of_the_broker_that_others_can_reach() -> None:
     with pytest.raises(commands.CannotStart, match="TASKBUS_AMQP_HOST"):
-        commands._check(Settings(amqp_host="0.0.0.0"), commands.ROLES, 1)
+        commands._check(Settings(amqp_host="0.0.0.0"), ROLES, 1)
 
 
 # ---- settings -----------------------------------------------------------------------------------------

@@ -2,8 +2,7 @@
 
 import asyncio
 import re
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from structlog.testing import capture_logs
@@ -134,10 +133,8 @@ async def test_missing_scopes_are_403_without_that_header(queue: RunningQueue) -
 def breaks_down(queue: RunningQueue, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """From now on every transaction fails with this error."""
 
-    @asynccontextmanager
-    async def read() -> Any:
+    def read() -> None:
         raise error
-        yield
 
     async def write(script: object) -> None:
         raise error
