@@ -24,16 +24,26 @@ def parse_time(value: object) -> datetime:
     Raises ValueError when the value is anything else.
     """
     if isinstance(value, str):
-        if _RFC3339.fullmatch(value) is None:
-            raise ValueError("must be an RFC 3339 date-time with a zone, such as 2024-05-01T12:00:00.123Z")
-        try:
-            value = datetime.fromisoformat(value.upper())
-        except ValueError as error:
-            raise ValueError(f"must be a date-time that exists: {error}") from None
+        return _parse_text(value)
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise ValueError("must be a date-time string with a zone")
+    return _normal(value)
+
+
+@lru_cache(maxsize=4096)
+def _parse_text(text: str) -> datetime:
+    """Cached, because the times of a task are read again at each of its changes."""
+    if _RFC3339.fullmatch(text) is None:
+        raise ValueError("must be an RFC 3339 date-time with a zone, such as 2024-05-01T12:00:00.123Z")
     try:
-        return truncate(value.astimezone(UTC))
+        return _normal(datetime.fromisoformat(text.upper()))
+    except ValueError as error:
+        raise ValueError(f"must be a date-time that exists: {error}") from None
+
+
+def _normal(moment: datetime) -> datetime:
+    try:
+        return truncate(moment.astimezone(UTC))
     except OverflowError:
         raise ValueError("must be a date-time between the years 1 and 9999 in UTC") from None
 
