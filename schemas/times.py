@@ -36,9 +36,10 @@ def _parse_text(text: str) -> datetime:
     if _RFC3339.fullmatch(text) is None:
         raise ValueError("must be an RFC 3339 date-time with a zone, such as 2024-05-01T12:00:00.123Z")
     try:
-        return _normal(datetime.fromisoformat(text.upper()))
+        moment = datetime.fromisoformat(text.upper())
     except ValueError as error:
         raise ValueError(f"must be a date-time that exists: {error}") from None
+    return _normal(moment)
 
 
 def _normal(moment: datetime) -> datetime:
