@@ -48,14 +48,14 @@ def _satisfying(ended: Sequence[Resolution]) -> set[tuple[str, Requires]]:
 
 
 async def _let_go(tx: Tx, ledger: Ledger, edges: Sequence[Edge]) -> None:
-    causes: dict[str, list[str]] = defaultdict(list)
-    for edge in edges:
-        causes[edge.dependent_task_id].append(edge.required_task_id)
-    for dependent_id in sorted(await dependencies.free(tx, list(causes))):
+    """Schedule dependents that wait for nothing more; none is told before all that it waited for."""
+    freed = sorted(await dependencies.free(tx, sorted({edge.dependent_task_id for edge in edges})))
+    defined = await tasks.definitions(tx.connection, freed)
+    for dependent_id in freed:
         dependent = ledger.get(dependent_id)
         if dependent is not None:
             change = transitions.dependencies_met(dependent, tx.now)
-            ledger.apply(change, caused_by=tuple(causes[dependent_id]))
+            ledger.apply(change, caused_by=defined[dependent_id].dependencies)
 
 
 async def _tell_resolved_groups(tx: Tx, ledger: Ledger, ended: Sequence[Resolution]) -> None:

@@ -91,7 +91,7 @@ async def create(
                 waits.extend(awaited)
                 current[task_id], defined[task_id] = change.after, definition
                 known[task_id] = Dependency(task_id, change.after.state, change.after.expires)
-            ledger.tell(change)
+            ledger.tell(change, caused_by=definition.dependencies if change.after.runs else ())
             outcomes.append(change.after)
         except QueueError as error:
             outcomes.append(error)
