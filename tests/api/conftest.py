@@ -11,7 +11,7 @@ from tests.api.manual_clock import ManualClock
 from tests.api.running_queue import RunningQueue
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def terse_logs() -> Iterator[None]:
     """One line per event: structlog's default writes a page with all variables for a traceback."""
     structlog.configure(
