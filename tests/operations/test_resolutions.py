@@ -127,15 +127,26 @@ async def test_a_chain_goes_step_by_step(queue: Queue) -> None:
 # Order
 
 
-async def test_a_dependent_must_not_overtake_what_let_it_go(queue: Queue) -> None:
-    """The relay keeps the order of rows that share a key."""
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one after the other"])
+async def test_a_dependent_must_not_overtake_the_end_of_any_dependency(queue: Queue, together: bool) -> None:
+    """The relay keeps the order of rows that share a key, however long they wait for the broker."""
     await queue.create_all(*map(creation, (A, B)), creation(C, dependencies=[A, B]))
     for task_id in (A, B):
         await queue.end(task_id)
-    await queue.messages()
+        if not together:
+            await queue.work_off_all()
     await queue.work_off_all()
-    (pending,) = [message for message in await queue.messages() if message.about == C]
+    (pending,) = [message for message in await queue.messages() if str(message) == f"task-pending {C} 0"]
     assert set(pending.order_keys) == {A, B, C}
+
+
+async def test_a_dependent_that_is_created_later_must_not_overtake_them_either(queue: Queue) -> None:
+    await queue.create_all(*map(creation, (A, B)))
+    for task_id in (A, B):
+        await queue.end(task_id)
+    await queue.messages()
+    await queue.create(C, dependencies=[A, B])
+    assert [set(message.order_keys) for message in await queue.messages()] == [{A, B, C}] * 2
 
 
 async def test_the_group_must_not_overtake_the_end_that_resolved_it(queue: Queue) -> None:
