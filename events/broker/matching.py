@@ -1,12 +1,10 @@
 """Which bindings a routing key selects: direct, fanout and topic exchanges."""
 
 from collections.abc import Hashable
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 T = TypeVar("T", bound=Hashable)
 """What is bound: a queue or an exchange."""
-
-_WILDCARDS: Final = ("*", "#")
 
 
 class Matcher(Protocol[T]):
@@ -63,12 +61,42 @@ class FanoutMatcher(Generic[T]):
 class _Node(Generic[T]):
     """A place in the trie of patterns. One reached by `#` stays reached whatever words follow."""
 
-    __slots__ = ("children", "repeats", "targets")
+    __slots__ = ("hash", "repeats", "star", "targets", "words")
 
-    def __init__(self, repeats: bool) -> None:
+    def __init__(self, repeats: bool = False) -> None:
         self.repeats = repeats
-        self.children: dict[str, _Node[T]] = {}
+        self.words: dict[str, _Node[T]] = {}
+        self.star: _Node[T] | None = None
+        self.hash: _Node[T] | None = None
         self.targets: dict[T, None] = {}
+
+    @property
+    def ends(self) -> bool:
+        """No pattern goes on from here."""
+        return not (self.words or self.star or self.hash)
+
+    def child(self, word: str) -> "_Node[T] | None":
+        if word == "*":
+            return self.star
+        return self.hash if word == "#" else self.words.get(word)
+
+    def grow(self, word: str) -> "_Node[T]":
+        """The child for a word of a pattern, made if need be."""
+        if word == "*":
+            self.star = self.star or _Node()
+            return self.star
+        if word == "#":
+            self.hash = self.hash or _Node(repeats=True)
+            return self.hash
+        return self.words.setdefault(word, _Node())
+
+    def cut(self, word: str) -> None:
+        if word == "*":
+            self.star = None
+        elif word == "#":
+            self.hash = None
+        else:
+            del self.words[word]
 
 
 class TopicMatcher(Generic[T]):
@@ -79,61 +107,55 @@ class TopicMatcher(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._root: _Node[T] = _Node(repeats=False)
+        self._root: _Node[T] = _Node()
 
     def add(self, key: str, target: T) -> None:
         node = self._root
         for word in _words(key):
-            if word not in node.children:
-                node.children[word] = _Node(repeats=word == "#")
-            node = node.children[word]
+            node = node.grow(word)
         node.targets[target] = None
 
     def remove(self, key: str, target: T) -> None:
-        path = [self._root]
         words = _words(key)
+        path = [self._root]
         for word in words:
-            path.append(path[-1].children[word])
+            node = path[-1].child(word)
+            assert node is not None, "the pair is bound"
+            path.append(node)
         del path[-1].targets[target]
         for word in reversed(words):
             node = path.pop()
-            if node.children or node.targets:
+            if node.targets or not node.ends:
                 return
-            del path[-1].children[word]
+            path[-1].cut(word)
 
     def match(self, key: str, found: dict[T, None]) -> None:
-        places: dict[_Node[T], None] = {}
-        _stand(self._root, places, found)
+        places: dict[_Node[T], None] = {self._root: None}
+        _pass_hashes(self._root, places, found)
         for word in _words(key):
-            if not places:
-                return
             following: dict[_Node[T], None] = {}
             for place in places:
                 if place.repeats:
                     following[place] = None
-                children = place.children
-                if word in children and word not in _WILDCARDS:
-                    _stand(children[word], following, found)
-                if "*" in children:
-                    _stand(children["*"], following, found)
+                for child in (place.words.get(word), place.star):
+                    if child is not None:
+                        following[child] = None
+                        if child.hash is not None:
+                            _pass_hashes(child, following, found)
             places = following
         for place in places:
             found.update(place.targets)
 
 
+def _pass_hashes(node: _Node[T], places: dict[_Node[T], None], found: dict[T, None]) -> None:
+    """Stand behind every `#` that may match no word, too. One that ends its pattern settles the matter."""
+    while node.hash is not None:
+        node = node.hash
+        if node.ends:
+            found.update(node.targets)
+        else:
+            places[node] = None
+
+
 def _words(key: str) -> list[str]:
     return key.split(".") if key else []
-
-
-def _stand(node: _Node[T], places: dict[_Node[T], None], found: dict[T, None]) -> None:
-    """Reach a node, and through every `#` below it that matches no word. A last `#` settles the matter at
-    once.
-    """
-    while node not in places:
-        if node.repeats and not node.children:
-            found.update(node.targets)
-            return
-        places[node] = None
-        if "#" not in node.children:
-            return
-        node = node.children["#"]

@@ -1,6 +1,7 @@
 """A message as the broker holds it: routing data read once, everything else kept as the bytes that came."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from events.broker import tables
@@ -85,25 +86,30 @@ def received(exchange: str, key: str, address: bytes, properties: bytes, body: b
 
 def split_properties(properties: bytes) -> dict[int, bytes]:
     """Flag to encoded value of each property present. Raises AmqpError when they are malformed."""
-    flags = int.from_bytes(properties[:2], "big")
     fields = {}
     position = 2
     try:
-        for flag, size in _FIELDS:
-            if flags & flag:
-                if size == _SHORTSTR:
-                    end = position + 1 + properties[position]
-                elif size == _TABLE:
-                    end = position + 4 + int.from_bytes(properties[position : position + 4], "big")
-                else:
-                    end = position + size
-                fields[flag] = properties[position:end]
-                position = end
+        for flag, size in _fields_of(int.from_bytes(properties[:2], "big")):
+            if size == _SHORTSTR:
+                end = position + 1 + properties[position]
+            elif size == _TABLE:
+                end = position + 4 + int.from_bytes(properties[position : position + 4], "big")
+            else:
+                end = position + size
+            fields[flag] = properties[position:end]
+            position = end
     except IndexError:
         position = -1
-    if position != len(properties) or flags & ~_KNOWN_FLAGS:
+    if position != len(properties):
         raise AmqpError(Reply.FRAME_ERROR, "cannot decode the message's properties")
     return fields
+
+
+@lru_cache(maxsize=512)
+def _fields_of(flags: int) -> tuple[tuple[int, int], ...]:
+    if flags & ~_KNOWN_FLAGS:
+        raise AmqpError(Reply.FRAME_ERROR, "cannot decode the message's properties: unknown flags")
+    return tuple((flag, size) for flag, size in _FIELDS if flags & flag)
 
 
 def join_properties(fields: dict[int, bytes]) -> bytes:

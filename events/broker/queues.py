@@ -100,6 +100,7 @@ class Queue:
         self._idle: deque[Consumer] = deque()
         self._next_position = 0
         self._expires_at: float | None = None
+        self._limited = policy.max_length is not None or policy.max_bytes is not None
         self.used()
 
     def __len__(self) -> int:
@@ -109,10 +110,7 @@ class Queue:
 
     def push(self, message: Message) -> bool:
         """Take a message; False when the queue is full and its policy is to refuse."""
-        policy = self.policy
-        if policy.overflow != "drop-head" and self._over_limit(1, len(message.body)):
-            if policy.overflow == "reject-publish-dlx":
-                self._host.give_up(self, message, Reason.MAXLEN)
+        if self._limited and self._refuses(message):
             return False
         entry = Entry(message, self._next_position)
         self._next_position += 1
@@ -120,9 +118,11 @@ class Queue:
         self._ready.append(entry)
         self.ready_bytes += len(message.body)
         self.pump()
-        entry.deadline = self._deadline(message)  # only now: a time of 0 still reaches a consumer that waits
-        self._make_short()
-        self._arm()
+        if self.policy.message_ttl is not None or message.expiration is not None:
+            entry.deadline = self._deadline(message)  # only now: with a time of 0 a waiting consumer has it
+            self._arm()
+        if self._limited:
+            self._make_short()
         return True
 
     def requeue(self, entries: Iterable[Entry]) -> None:
@@ -140,7 +140,8 @@ class Queue:
             else:
                 self._insert(entry)
         self.pump()
-        self._make_short()
+        if self._limited:
+            self._make_short()
         self._arm()
 
     def _insert(self, entry: Entry) -> None:
@@ -298,6 +299,16 @@ class Queue:
         """Give up the oldest messages that are too many, unless the policy is to refuse the newest."""
         while self._ready and self.policy.overflow == "drop-head" and self._over_limit():
             self._drop_head(Reason.MAXLEN)
+        self._arm()
+
+    def _refuses(self, message: Message) -> bool:
+        """Is there no room for the message, and the policy to refuse it?"""
+        policy = self.policy
+        if policy.overflow == "drop-head" or not self._over_limit(1, len(message.body)):
+            return False
+        if policy.overflow == "reject-publish-dlx":
+            self._host.give_up(self, message, Reason.MAXLEN)
+        return True
 
     def _over_limit(self, more: int = 0, more_bytes: int = 0) -> bool:
         policy = self.policy
