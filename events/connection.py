@@ -20,8 +20,8 @@ from events.address import Address
 
 logger = logging.getLogger(__name__)
 
-# The library logs a traceback for every lost link, which the listener tells in one line. A program that has set
-# this logger's level keeps what it asked for.
+# The library logs a traceback for every lost link, which the listener tells in one line. A program that has
+# set this logger's level keeps what it asked for.
 if (noisy := logging.getLogger("aiormq.connection")).level == logging.NOTSET:
     noisy.setLevel(logging.CRITICAL)
 

@@ -17,7 +17,7 @@ from queue_service.api_processes import LISTEN_FD, ApiProcesses, inherited_liste
 from queue_service.auth.temporary import two_slugids
 from queue_service.logs import configure_logs
 from queue_service.service import ROLES, SchemaOutdated, Service
-from queue_service.settings import Settings
+from queue_service.settings import LOOPBACK, Settings
 from queue_service.store.database import StoreUnavailable, open_database
 from queue_service.store.migrations import runner
 from queue_service.store.single_process import DatabaseInUse
@@ -109,7 +109,7 @@ def _settings(overrides: dict[str, object]) -> Settings | None:
     except ValidationError as error:
         for item in error.errors(include_url=False, include_input=False):
             name = "TASKBUS_" + "_".join(str(part) for part in item["loc"]).upper()
-            print(f"taskbus: {name}: {item['msg']}", file=sys.stderr)
+            print(f"taskbus: {name}: {item['msg'].removeprefix('Value error, ')}", file=sys.stderr)
     except (FileNotFoundError, ValueError) as error:
         print(f"taskbus: {error}", file=sys.stderr)
     return None
@@ -121,6 +121,11 @@ def _check(settings: Settings, roles: frozenset[str], processes: int) -> None:
             f"TASKBUS_HOST is {settings.host}: this version has no authentication yet and serves this "
             "machine only. Use 127.0.0.1, and reach it from elsewhere through an SSH tunnel or an "
             "authenticating proxy."
+        )
+    if "loops" in roles and not settings.amqp_url and settings.amqp_host not in LOOPBACK:
+        raise CannotStart(
+            f"TASKBUS_AMQP_HOST is {settings.amqp_host}: the built-in broker is open to its default account "
+            "and serves this machine only. Use 127.0.0.1, or a broker of your own with TASKBUS_AMQP_URL."
         )
     if settings.database_url.startswith("sqlite") and (processes > 1 or roles != ROLES):
         raise CannotStart(

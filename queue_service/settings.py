@@ -1,6 +1,7 @@
 """Every setting of the server: from the environment (``TASKBUS_…``) or a TOML file, checked at start."""
 
 import os
+import tomllib
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -113,7 +114,10 @@ class Settings(BaseSettings):
         if path := os.environ.get(CONFIG_FILE_VARIABLE):
             if not Path(path).is_file():
                 raise FileNotFoundError(f"{CONFIG_FILE_VARIABLE} names {path}, which is not a file")
-            sources.append(TomlConfigSettingsSource(settings_cls, toml_file=path))
+            try:
+                sources.append(TomlConfigSettingsSource(settings_cls, toml_file=path))
+            except tomllib.TOMLDecodeError as error:
+                raise ValueError(f"{CONFIG_FILE_VARIABLE}: {path} is not TOML: {error}") from None
         return tuple(sources)
 
     @property

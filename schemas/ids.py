@@ -49,7 +49,7 @@ PARAMETER_PATTERNS: Final[dict[str, str]] = {
     "workerType": GENERIC_ID_PATTERN,
     "workerGroup": GENERIC_ID_PATTERN,
     "workerId": GENERIC_ID_PATTERN,
-    "runId": r"[1-9]*[0-9]+",
+    "runId": r"[0-9]+",
     "name": r"[\x20-\x7e]+",
 }
 """What a URL parameter must match as a whole, by its name."""

@@ -170,7 +170,9 @@ class QueueApi:
         async with self._database.read() as connection:
             if task_id not in await tasks.get(connection, [task_id]):
                 raise task_not_found(task_id)
-            ids, token = page.cut(await listing.dependents(connection, task_id, page.after, page.wanted))
+            ids, token = page.cut(
+                await listing.dependents(connection, task_id, self._clock.now(), page.after, page.wanted)
+            )
             members = await _members(connection, ids)
         return ListDependentTasksResponse.trusted(task_id=task_id, tasks=members, continuation_token=token)
 

@@ -40,7 +40,7 @@ class LeaseLost(Exception):
 class OutboxRelay:
     """Publishes the outbox through ``publisher``. One process at a time does so.
 
-    It holds a ``lease``, which it renews; when it is killed, another one takes over once the lease has run out.
+    It holds a ``lease``, which it renews; when it is killed, another one takes over once that has run out.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -140,7 +140,8 @@ class translated_errors:
             sqlstate = getattr(error.orig, "sqlstate", None)
             if sqlstate in _RACE_SQLSTATES:
                 raise Concurrent(str(error.orig)) from error
-            if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
+            unusable = isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError
+            if unusable or error.connection_invalidated:
                 raise StoreUnavailable(f"the database does not answer: {error.orig}") from error
             if sqlstate is not None and sqlstate[:2] in _REFUSALS:
                 raise StoreUnavailable(f"the database refuses: {error.orig}") from error
@@ -150,7 +151,10 @@ class translated_errors:
 
 def normal_url(text: str) -> URL:
     """The URL with the asynchronous driver we use. Raises ValueError for another kind of database."""
-    url = make_url(text)
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise ValueError("database URL must have the form sqlite:///FILE or postgresql://…") from None
     match url.get_backend_name():
         case "sqlite":
             return url.set(drivername="sqlite+aiosqlite")

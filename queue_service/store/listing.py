@@ -4,6 +4,7 @@ Each page continues after a key, never at an offset, so that rows which come and
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Integer, Text, bindparam, select
@@ -11,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from queue_service.store.rows import Rows
 from queue_service.store.tables import task_dependencies, tasks
+from queue_service.store.types import Milliseconds
 
 _after = bindparam("after", type_=Text)
 _limit = bindparam("wanted", type_=Integer)
@@ -26,6 +28,7 @@ DEPENDENTS: Final = (
     .where(
         task_dependencies.c.required_task_id == bindparam("required_task_id"),
         task_dependencies.c.dependent_task_id > _after,
+        task_dependencies.c.expires > bindparam("now", type_=Milliseconds),
     )
     .order_by(task_dependencies.c.dependent_task_id)
     .limit(_limit)
@@ -48,10 +51,12 @@ async def group_members(connection: AsyncConnection, group_id: str, after: str, 
     return list(found.scalars())
 
 
-async def dependents(connection: AsyncConnection, task_id: str, after: str, wanted: int) -> list[str]:
-    """Ids of the tasks that list ``task_id`` as a dependency and come after ``after``, in order."""
+async def dependents(
+    connection: AsyncConnection, task_id: str, now: datetime, after: str, wanted: int
+) -> list[str]:
+    """Ids of the unexpired tasks that depend on ``task_id`` and come after ``after``, in order."""
     found = await connection.execute(
-        DEPENDENTS, {"required_task_id": task_id, "after": after, "wanted": wanted}
+        DEPENDENTS, {"required_task_id": task_id, "now": now, "after": after, "wanted": wanted}
     )
     return list(found.scalars())
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from queue_service.store.database import StoreUnavailable
+
 
 class DatabaseInUse(Exception):
     """Another process serves this SQLite file."""
@@ -19,9 +21,12 @@ class SingleProcess:
         self._file: IO[str] | None = None
 
     def acquire(self) -> None:
-        """Take the lock. Raises DatabaseInUse."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        file = self._path.open("a+")
+        """Take the lock. Raises DatabaseInUse, or StoreUnavailable when there can be no such file."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            file = self._path.open("a+")
+        except OSError as error:
+            raise StoreUnavailable(f"cannot write {self._path}: {error.strerror}") from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -94,9 +94,6 @@ def test_an_address_that_others_can_reach(refusal: Refusal, command: Command, tm
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.xfail(
-    strict=True, reason="issue 2: the built-in broker, open to guest, binds whatever address it is told"
-)
 def test_an_address_of_the_broker_that_others_can_reach() -> None:
     with pytest.raises(commands.CannotStart, match="TASKBUS_AMQP_HOST"):
         commands._check(Settings(amqp_host="0.0.0.0"), ROLES, 1)
@@ -165,14 +162,12 @@ def test_a_database_that_does_not_exist(refusal: Refusal, postgres_url: str) -> 
     assert "TASKBUS_DATABASE_URL" in text
 
 
-@pytest.mark.xfail(strict=True, reason="store: a file that is no database is a traceback")
 def test_a_file_that_is_no_database(refusal: Refusal, tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("Some notes of somebody, longer than the header of a database.\n" * 10)
     assert "TASKBUS_DATABASE_URL" in refusal(commands.serve, database_url=f"sqlite:///{file}")
 
 
-@pytest.mark.xfail(strict=True, reason="store: a directory that cannot be made is a traceback")
 def test_a_file_in_a_directory_that_cannot_be(refusal: Refusal, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     url = f"sqlite:///{tmp_path}/file/queue.sqlite"

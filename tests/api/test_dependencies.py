@@ -301,7 +301,6 @@ async def test_dependents_of_an_unknown_task_are_a_404(queue: RunningQueue) -> N
     assert (await queue.call("GET", f"/task/{MISSING}/dependents")).code == "ResourceNotFound"
 
 
-@pytest.mark.xfail(strict=True, reason="4: dependency records whose dependent has expired are still listed")
 async def test_an_expired_dependent_is_not_listed(queue: RunningQueue) -> None:
     required = await queue.create()
     kept = await waiting(queue, required)

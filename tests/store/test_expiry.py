@@ -6,7 +6,7 @@ from queue_service.core.groups import TaskGroup
 from queue_service.store import dependencies, expiry, groups, listing, tasks
 from queue_service.store.database import Database
 from queue_service.store.dependencies import Edge
-from tests.core.samples import EXPIRES, new_ids, task
+from tests.core.samples import EXPIRES, NOW, new_ids, task
 from tests.store.given import read, store
 
 MILLISECOND = timedelta(milliseconds=1)
@@ -51,7 +51,7 @@ async def test_dependency_records_expire_with_the_dependent(database: Database) 
     await database.write(lambda tx: dependencies.insert_edges(tx, edges))
     before = EXPIRES + MILLISECOND
     assert await database.write(lambda tx: expiry.delete_dependencies(tx, before, 10)) == 1
-    assert await read(database, listing.dependents, required, "", 10) == [late]
+    assert await read(database, listing.dependents, required, NOW, "", 10) == [late]
 
 
 async def test_the_next_expiry_is_that_of_the_first_task(database: Database) -> None:

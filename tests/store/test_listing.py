@@ -3,7 +3,7 @@
 from queue_service.store import listing
 from queue_service.store.database import Database
 from queue_service.store.dependencies import Edge, insert_edges
-from tests.core.samples import EXPIRES, new_ids, task
+from tests.core.samples import EXPIRES, NOW, new_ids, task
 from tests.store.given import read, store
 
 IDS = new_ids(5)
@@ -43,5 +43,5 @@ async def test_dependents_come_in_the_order_of_their_ids_satisfied_or_not(databa
     ]
     other = (Edge(IDS[1], required, "all-completed"), False, EXPIRES)
     await database.write(lambda tx: insert_edges(tx, [*edges[::-1], other]))
-    assert await read(database, listing.dependents, required, "", 10) == dependents
-    assert await read(database, listing.dependents, required, dependents[0], 2) == dependents[1:3]
+    assert await read(database, listing.dependents, required, NOW, "", 10) == dependents
+    assert await read(database, listing.dependents, required, NOW, dependents[0], 2) == dependents[1:3]
