@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from benchmarks import create, life, machine
+from benchmarks import create, depth, idle, latency, life, machine, relay
 from benchmarks.environment import Environment
 from benchmarks.report import Section, as_json, markdown
 
@@ -20,7 +20,14 @@ class Benchmark(Protocol):
     def __call__(self, environment: Environment, *, quick: bool) -> Awaitable[Section]: ...
 
 
-BENCHMARKS: Final[dict[str, Benchmark]] = {"create": create.run, "life": life.run}
+BENCHMARKS: Final[dict[str, Benchmark]] = {
+    "create": create.run,
+    "life": life.run,
+    "latency": latency.run,
+    "depth": depth.run,
+    "relay": relay.run,
+    "idle": idle.run,
+}
 
 
 def main() -> None:
