@@ -42,6 +42,12 @@ class State(Enum):
 
 
 class Session:
+    """Frames go to their channels; what concerns the connection as a whole is done here.
+
+    Nothing a client sends leaves this class as an exception: a refusal closes the channel or the connection,
+    and so does a fault of ours, which is logged.
+    """
+
     def __init__(
         self, topology: Topology, *, username: str, password: str, notify: Callable[[], None], peer: str = "?"
     ) -> None:
@@ -146,8 +152,10 @@ class Session:
         if channel is None:
             self._frame_elsewhere(kind, number, payload)
         elif kind == wire.BODY:
+            self._current_method = Basic.Publish.index
             channel.publishing.on_body(payload)
         elif kind == wire.HEADER:
+            self._current_method = Basic.Publish.index
             channel.publishing.on_header(payload)
         elif kind == wire.METHOD:
             self._channel_method(channel, payload)
@@ -295,6 +303,7 @@ class Session:
         _release(channels)
         self.topology.remove_queues_of(self)
         self.topology.memory.forget(self._unblock)
+        self.blocked = False
 
     # -- output -----------------------------------------------------------------------------------------
 

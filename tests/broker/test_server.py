@@ -48,6 +48,19 @@ async def test_stopping_waits_only_so_long_for_a_client_that_does_not_answer() -
     await peer.cut()
 
 
+async def test_stopping_does_not_wait_for_a_blocked_publisher() -> None:
+    broker = Broker(limits=BrokerLimits(held_bytes=0))
+    await broker.start()
+    publisher = await connect(broker.url)
+    channel = await publisher.open()
+    await channel.queue("q")
+    channel.publish(b"", "q")
+    await publisher.control.expect(Connection.Blocked)
+    async with asyncio.timeout(broker.limits.handshake_seconds / 2):
+        await broker.stop()
+    await publisher.cut()
+
+
 async def test_starting_twice_is_refused(broker: Broker) -> None:
     with pytest.raises(RuntimeError):
         await broker.start()

@@ -237,6 +237,18 @@ def test_a_limit_is_refused_by_name(limits: BrokerLimits, method: Queue.Declare 
     assert "limit" in closed.reply_text
 
 
+def test_a_refused_message_names_publish_whatever_another_channel_did_meanwhile() -> None:
+    talk = Dialogue().opened()
+    talk.say(Channel.Open(), channel=2)
+    talk.listen()
+    talk.say(Basic.Publish(exchange="missing", routing_key="q"))
+    talk.say(Basic.Qos(), channel=2)
+    talk.session.receive(frame.marshal(header.ContentHeader(0, 0), 1))
+    (_, (_, closed)) = talk.listen()
+    assert isinstance(closed, Channel.Close)
+    assert (closed.class_id, closed.method_id) == (60, 40)
+
+
 # -- heartbeats -----------------------------------------------------------------------------------------
 
 
@@ -324,7 +336,7 @@ _SENSIBLE = st.sampled_from(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.one_of(_FRAMES, _SENSIBLE, st.binary(max_size=20)), max_size=12), st.data())
 def test_any_bytes_are_answered_and_never_break_the_session(pieces: list[bytes], data: st.DataObject) -> None:
     sent = b"".join(pieces)
