@@ -7,13 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pamqp import decode, encode
 from pamqp.commands import Basic
 
-from events.broker import tables
 from events.broker.errors import AmqpError, Reply
 from events.broker.limits import BrokerLimits
-from events.broker.matching import TopicMatcher
 from events.broker.message import Message, received
 from events.broker.queues import Entry, Queue
 from events.broker.topology import Outcome, QueueInfo, Topology
@@ -84,85 +81,6 @@ def bodies(queue: Queue) -> list[bytes]:
 def declared(topology: Topology, name: str, **arguments: Any) -> Queue:
     named = {f"x-{key.replace('_', '-')}": value for key, value in arguments.items()}
     return topology.declare_queue(name, "owner", arguments=named)
-
-
-# -- topic patterns -------------------------------------------------------------------------------------
-
-_WORDS = st.sampled_from(["a", "b", ""])
-_KEYS = st.lists(_WORDS, max_size=6).map(".".join)
-_PATTERNS = st.lists(st.sampled_from(["a", "b", "", "*", "#"]), max_size=6).map(".".join)
-
-
-def naive_match(pattern: list[str], words: list[str]) -> bool:
-    """The rule as the documentation says it, word by word."""
-    if not pattern:
-        return not words
-    if pattern[0] == "#":
-        return naive_match(pattern[1:], words) or (bool(words) and naive_match(pattern, words[1:]))
-    return bool(words) and pattern[0] in ("*", words[0]) and naive_match(pattern[1:], words[1:])
-
-
-def split(text: str) -> list[str]:
-    return text.split(".") if text else []
-
-
-@given(st.lists(_PATTERNS, max_size=8, unique=True), st.lists(_PATTERNS, max_size=3), _KEYS)
-def test_the_trie_finds_what_the_rule_says(patterns: list[str], removed: list[str], key: str) -> None:
-    matcher: TopicMatcher[str] = TopicMatcher()
-    for pattern in patterns:
-        matcher.add(pattern, pattern)
-    for pattern in set(removed) & set(patterns):
-        matcher.remove(pattern, pattern)
-        patterns.remove(pattern)
-    found: dict[str, None] = {}
-    matcher.match(key, found)
-    assert set(found) == {pattern for pattern in patterns if naive_match(split(pattern), split(key))}
-
-
-def test_a_pattern_of_many_hashes_costs_no_more_than_its_places() -> None:
-    matcher: TopicMatcher[str] = TopicMatcher()
-    matcher.add(".".join(["#.a"] * 40), "deep")
-    found: dict[str, None] = {}
-    matcher.match(".".join(["a"] * 39 + ["b"]), found)
-    assert not found
-
-
-# -- header tables --------------------------------------------------------------------------------------
-
-_VALUES = st.recursive(
-    st.one_of(st.booleans(), st.integers(-(2**63), 2**63 - 1), st.text(max_size=5), st.none()),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3),
-        st.dictionaries(st.text("abc", min_size=1, max_size=3), inner, max_size=3),
-    ),
-    max_leaves=8,
-)
-_TABLES = st.dictionaries(st.text(min_size=1, max_size=8), _VALUES, max_size=6)
-
-
-@given(_TABLES)
-def test_a_table_taken_apart_and_joined_is_the_same(table: dict[str, Any]) -> None:
-    content = encode.field_table(table)[4:]
-    found = tables.entries(content)
-    assert {name.decode() for name in found} == set(table)
-    assert decode.field_table(encode.long_uint(len(content)) + tables.join(found))[1] == table
-
-
-@given(st.binary(max_size=60))
-def test_bytes_that_are_no_table_are_refused_and_nothing_else(content: bytes) -> None:
-    try:
-        found = tables.entries(content)
-    except tables.MalformedTable:
-        return
-    assert tables.entries(tables.join(found)) == found
-
-
-def test_a_table_may_not_be_too_deep() -> None:
-    value = tables.string(b"")
-    for _ in range(40):
-        value = tables.table({b"a": value})
-    with pytest.raises(tables.MalformedTable):
-        tables.entries(tables.join({b"a": value}))
 
 
 # -- queues ---------------------------------------------------------------------------------------------
