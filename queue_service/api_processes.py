@@ -15,6 +15,7 @@ logger = structlog.get_logger(__name__)
 
 LISTEN_FD: Final = "TASKBUS_LISTEN_FD"
 """The listening socket that a parent process hands down."""
+PARENT_PID: Final = "TASKBUS_PARENT_PID"
 RESTART_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 15.0
 _PR_SET_PDEATHSIG: Final = 1
@@ -26,7 +27,12 @@ class ApiProcesses:
     def __init__(self, number: int, listener: socket.socket, environment: Mapping[str, str]) -> None:
         self._number = number
         self._descriptor = listener.fileno()
-        self._environment = {**os.environ, **environment, LISTEN_FD: str(self._descriptor)}
+        self._environment = {
+            **os.environ,
+            **environment,
+            LISTEN_FD: str(self._descriptor),
+            PARENT_PID: str(os.getpid()),
+        }
         self._watchers: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> "ApiProcesses":
@@ -76,4 +82,6 @@ def inherited_listener() -> socket.socket | None:
         return None
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != int(os.environ[PARENT_PID]):  # it was killed while this process was starting
+            os.kill(os.getpid(), signal.SIGTERM)
     return socket.socket(fileno=int(descriptor))
