@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 import pytest
@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 
 from tests.e2e.observer import Observer, observing
 from tests.e2e.programs import Programs
+from tests.servers.processes import free_port
 
 MIGRATE_SECONDS: Final = 60.0
 
@@ -39,6 +40,12 @@ async def observer(rabbitmq_url: str, name: str) -> AsyncIterator[Observer]:
     """What RabbitMQ tells of the tasks of the scheduler ``name``."""
     async with observing(rabbitmq_url, name) as observer:
         yield observer
+
+
+@pytest.fixture
+def quick() -> dict[str, Any]:
+    """Settings: a port that stays the same after a restart, and short times until others take over."""
+    return {"port": free_port(), "claim_timeout": 2, "long_poll": 1, "relay_lease": 1}
 
 
 @pytest.fixture

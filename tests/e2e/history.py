@@ -121,11 +121,12 @@ def _untrue(message: Heard, event: Event) -> Iterator[str]:
 def _overtaking_dependents(
     events: Mapping[str, Mapping[Event, Place]], dependencies: Mapping[str, Collection[str]]
 ) -> Iterator[str]:
+    """A dependent is pending after the end of everything that it waits for (section 4)."""
     for dependent, required in dependencies.items():
         pending = events[dependent].get(Event("task-pending", 0))
         for task_id in required:
-            ended = _last_end(events[task_id])
-            if pending is not None and (ended is None or ended > pending):
+            end = _last_end(events[task_id])
+            if pending is not None and (end is None or end > pending):
                 yield f"{dependent}: heard pending before the end of {task_id}, which it waits for"
 
 
@@ -134,17 +135,19 @@ def _groups_told_wrong(
     statuses: Collection[TaskStatus],
     group_ends: Mapping[str, Place],
 ) -> Iterator[str]:
+    """A group is told resolved after the task that resolved it; which one that was, nobody tells."""
     members: dict[str, list[TaskStatus]] = defaultdict(list)
     for status in statuses:
         members[status.task_group_id].append(status)
     for group_id, tasks in members.items():
         told = group_ends.get(group_id)
+        ends = [_last_end(events[task.task_id]) for task in tasks]
         if any(task.state not in RESOLVED for task in tasks):
             continue  # it may have been resolved before it grew
         if told is None:
             yield f"group {group_id}: nothing heard of its being resolved"
-        elif any((_last_end(events[task.task_id]) or 0) > told for task in tasks):
-            yield f"group {group_id}: heard that it is resolved before the end of its last task"
+        elif not any(end is not None and end < told for end in ends):
+            yield f"group {group_id}: heard that it is resolved before the end of any of its tasks"
 
 
 def _last_end(events: Mapping[Event, Place]) -> Place | None:

@@ -116,12 +116,12 @@ class Load:
         ]
 
     async def _create_some(self, count: int) -> None:
-        """A chain of small fans: every third task waits for the two before it."""
+        """Every third task waits for the two before it, or for one of them."""
         made: list[str] = []
         group = slugid()
         for number in range(count):
             task_id = slugid()
-            required = tuple(made[-2:]) if number % 3 == 2 else ()
+            required = tuple(made[-2:] if number % 2 else made[-1:]) if number % 3 == 2 else ()
             definition = task_definition(
                 {"number": number},
                 queue=self.task_queue_id,

@@ -7,12 +7,15 @@ import re
 import signal
 import sys
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
 START_SECONDS: Final = 30.0
 """For a program to say that it is ready; two cores may be shared with other suites."""
+
+LAST_WORDS_SECONDS: Final = 1.0
 
 MAX_LINE: Final = 1024 * 1024
 """Bytes; a log line with a traceback is long."""
@@ -24,10 +27,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Program:
     """A running process. Its output, both streams as one, is in ``lines`` as it comes."""
 
-    def __init__(self, process: asyncio.subprocess.Process, command: str) -> None:
+    def __init__(
+        self, command: str, process: asyncio.subprocess.Process, output: asyncio.StreamReader
+    ) -> None:
         self.process = process
         self.lines: list[str] = []
         self._command = command
+        self._output = output
         self._changed = asyncio.Event()
         self._reading = asyncio.create_task(self._read())
 
@@ -53,14 +59,15 @@ class Program:
         raise AssertionError(f"{self} said nothing with {words}, only:\n{self.output}")
 
     async def exit(self, timeout: float = START_SECONDS) -> int:
-        """The exit status, once the process has ended and all its output is read."""
+        """The exit status, once the process has ended and its output is read."""
         try:
             async with asyncio.timeout(timeout):
                 status = await self.process.wait()
-                await asyncio.wait({self._reading})
-                return status
         except TimeoutError:
             raise AssertionError(f"{self} did not end within {timeout:g} s:\n{self.output}") from None
+        # Processes that it has left behind may hold the other end for ever.
+        await asyncio.wait({self._reading}, timeout=LAST_WORDS_SECONDS)
+        return status
 
     async def kill(self) -> None:
         """End this one process by SIGKILL; what it has started is left to itself."""
@@ -69,6 +76,14 @@ class Program:
 
     def terminate(self) -> None:
         self.process.terminate()
+
+    async def children(self, count: int) -> list["Watched"]:
+        """The processes that it has started, once there are ``count`` of them."""
+        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        async with asyncio.timeout(START_SECONDS):
+            while len(pids := listed.read_text().split()) != count:
+                await asyncio.sleep(0.02)
+        return [Watched(int(pid)) for pid in pids]
 
     async def close(self) -> None:
         """Leave nothing: neither the process nor what it has started in its session."""
@@ -79,9 +94,8 @@ class Program:
         await asyncio.wait({self._reading})
 
     async def _read(self) -> None:
-        assert self.process.stdout is not None
         try:
-            while line := await self.process.stdout.readline():
+            while line := await self._output.readline():
                 self.lines.append(line.decode().rstrip())
                 self._changed.set()
         finally:
@@ -89,6 +103,33 @@ class Program:
 
     def __str__(self) -> str:
         return f"{self._command} (process {self.process.pid})"
+
+
+class Watched:
+    """A process that somebody else has started. Make it while the process is known to live."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._descriptor = os.pidfd_open(pid)
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
+
+    def kill(self) -> None:
+        signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
+
+    async def ended(self, timeout: float) -> bool:
+        """Wait for its end; whether it came in time."""
+        loop, end = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._descriptor, end.set)
+        try:
+            async with asyncio.timeout(timeout):
+                await end.wait()
+        except TimeoutError:
+            return False
+        finally:
+            loop.remove_reader(self._descriptor)
+        return True
 
 
 class Server(Program):
@@ -162,23 +203,34 @@ class Programs:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TASKBUS_")}
         ours = {"port": 0, "amqp_port": 0, "log_format": "json", **settings}
         environment |= {f"TASKBUS_{name.upper()}": str(value) for name, value in ours.items()}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "taskbus",
-            *arguments,
-            cwd=self.folder,
-            env=environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            limit=MAX_LINE,
-            start_new_session=True,
-            preexec_fn=_die_with_the_tests,
-        )
-        program = kind(process, "taskbus " + " ".join(arguments))
+        output, output_end = await _output_pipe()
+        with output_end:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "taskbus",
+                *arguments,
+                cwd=self.folder,
+                env=environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output_end,
+                stderr=output_end,
+                start_new_session=True,
+                preexec_fn=_die_with_the_tests,
+            )
+        program = kind("taskbus " + " ".join(arguments), process, output)
         self._started.append(program)
         return program
+
+
+async def _output_pipe() -> tuple[asyncio.StreamReader, FileIO]:
+    """Ours: with asyncio's, a process does not end while anything that it has left behind holds its output."""
+    read, write = os.pipe()
+    reader = asyncio.StreamReader(limit=MAX_LINE)
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), FileIO(read, "rb")
+    )
+    return reader, FileIO(write, "wb")
 
 
 def _die_with_the_tests() -> None:

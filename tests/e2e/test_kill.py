@@ -7,28 +7,16 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.history import copies, problems
+from tests.e2e.history import copies
 from tests.e2e.load import Load
 from tests.e2e.observer import Observer
 from tests.e2e.programs import Programs
-from tests.servers.processes import free_port
+from tests.e2e.promise import assert_kept
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
 
 TASKS = 80
 ON_POSTGRES = pytest.param("postgres", marks=pytest.mark.postgres)
-
-
-@pytest.fixture
-def settings(rabbitmq_url: str) -> dict[str, Any]:
-    """A port that stays the same after a restart, and short times until others take over."""
-    return {
-        "amqp_url": rabbitmq_url,
-        "port": free_port(),
-        "claim_timeout": 2,
-        "long_poll": 1,
-        "relay_lease": 1,
-    }
 
 
 @pytest.fixture(params=["sqlite", ON_POSTGRES])
@@ -38,25 +26,23 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return url
 
 
-async def assert_nothing_is_lost(load: Load, observer: Observer, working: asyncio.Task[Any]) -> None:
-    statuses = await working
-    await observer.until(lambda: not problems(observer.heard, statuses, load.dependencies))
-    assert problems(observer.heard, statuses, load.dependencies) == []
-    assert load.lost(statuses) == []
-    assert len(statuses) == TASKS
-
-
 async def test_killed_at_any_moment_under_load_it_loses_nothing(
-    taskbus: Programs, observer: Observer, settings: dict[str, Any], database_url: str, name: str
+    taskbus: Programs,
+    observer: Observer,
+    quick: dict[str, Any],
+    database_url: str,
+    rabbitmq_url: str,
+    name: str,
 ) -> None:
-    server = await taskbus.serve(**settings, database_url=database_url)
+    settings = {**quick, "database_url": database_url, "amqp_url": rabbitmq_url}
+    server = await taskbus.serve(**settings)
     async with Load(server.root_url, name, TASKS) as load:
         working = asyncio.create_task(load.run())
         enough = random.randrange(20, 2 * TASKS)
         assert await observer.until(lambda: len(observer.heard) >= enough)
         await server.kill()
-        await taskbus.serve(**settings, database_url=database_url)
-        await assert_nothing_is_lost(load, observer, working)
+        await taskbus.serve(**settings)
+        await assert_kept(load, observer, working)
 
 
 @pytest.mark.parametrize(
@@ -69,16 +55,18 @@ async def test_killed_at_any_moment_under_load_it_loses_nothing(
 async def test_killed_between_two_effects_it_loses_nothing(
     taskbus: Programs,
     observer: Observer,
-    settings: dict[str, Any],
+    quick: dict[str, Any],
     postgres_database_url: str,
+    rabbitmq_url: str,
     name: str,
     point: str,
     twice: bool,
 ) -> None:
-    server = await taskbus.serve(**settings, database_url=postgres_database_url, crash_at=point)
+    settings = {**quick, "database_url": postgres_database_url, "amqp_url": rabbitmq_url}
+    server = await taskbus.serve(**settings, crash_at=point)
     async with Load(server.root_url, name, TASKS) as load:
         working = asyncio.create_task(load.run())
         assert await server.exit() == -signal.SIGKILL
-        await taskbus.serve(**settings, database_url=postgres_database_url)
-        await assert_nothing_is_lost(load, observer, working)
+        await taskbus.serve(**settings)
+        await assert_kept(load, observer, working)
     assert (copies(observer.heard) > 0) == twice
