@@ -119,11 +119,11 @@ async def test_reruns_of_one_list_queue_in_their_order(queue: Queue) -> None:
 
 
 async def test_a_changed_priority_moves_the_entry_and_keeps_its_age(queue: Queue, clock: ManualClock) -> None:
-    await queue.create(A, priority="low")
-    clock.advance(seconds=1)
-    await queue.create(B, priority="high")
-    await queue.change(A, lambda task, now: transitions.change_priority(task, "high", now))
-    assert await queue.claimed_ids(request(2)) == [[A, B]]
+    for task_id, priority in ((A, "high"), (B, "low"), (C, "high")):
+        await queue.create(task_id, priority=priority)
+        clock.advance(seconds=1)
+    await queue.change(B, lambda task, now: transitions.change_priority(task, "high", now))
+    assert await queue.claimed_ids(request(3)) == [[A, B, C]]
 
 
 # Several processes

@@ -53,15 +53,18 @@ async def test_a_retry_goes_to_the_end_of_its_class(database: Database, clock: M
 
 
 async def test_another_priority_keeps_the_age(database: Database, clock: ManualClock) -> None:
-    old, new = new_ids(2)
-    lowered = task("scheduled pending", task_id=old, priority="low")
-    await store(database, lowered)
-    clock.advance(seconds=1)
-    await store(database, task("scheduled pending", task_id=new, priority="high"))
-    clock.advance(seconds=1)
-    raised = transitions.change_priority(lowered, "high", clock.now())
-    await database.write(lambda tx: tasks.save(tx, [raised]))
-    assert await picked(database) == [old, new]
+    oldest, raised, newest = new_ids(3)
+    before = task("scheduled pending", task_id=raised, priority="low")
+    for queued in (
+        task("scheduled pending", task_id=oldest, priority="high"),
+        before,
+        task("scheduled pending", task_id=newest, priority="high"),
+    ):
+        await store(database, queued)
+        clock.advance(seconds=1)
+    change = transitions.change_priority(before, "high", clock.now())
+    await database.write(lambda tx: tasks.save(tx, [change]))
+    assert await picked(database) == [oldest, raised, newest]
 
 
 async def test_only_pending_runs_are_picked(database: Database) -> None:
