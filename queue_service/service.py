@@ -116,7 +116,7 @@ class Service:
         return database
 
     async def _start_background(self) -> None:
-        if not self.amqp_url:
+        if built_in := not self.amqp_url:
             broker = Broker(self.settings.amqp_host, self.settings.amqp_port)
             await broker.start()
             self._stack.push_async_callback(broker.stop)
@@ -128,6 +128,8 @@ class Service:
             idle=idle(self.database, 1),
             lease=timedelta(seconds=self.settings.relay_lease),
         )
+        if built_in:
+            await self.relay.connect()  # so that whoever binds when we say that we serve finds the exchanges
         self.database.subscribe(self._nudge_relay)
         self.database.subscribe(self.loops.on_signal)
         self.relay.start()

@@ -69,6 +69,15 @@ class OutboxRelay:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="outbox relay")
 
+    async def connect(self) -> None:
+        """Connect, which declares the exchanges; does nothing while connected. Raises BrokerUnavailable."""
+        if self._connected and not self._publisher.lost.done():
+            return
+        self._connected = False
+        await self._publisher.connect()
+        self._connected = True
+        logger.info("relay connected to the broker")
+
     async def stop(self) -> None:
         """Stop publishing, give the lease back and leave the broker. Unpublished rows stay in the outbox."""
         if self._task is not None:
@@ -131,7 +140,7 @@ class OutboxRelay:
 
         Raises BrokerUnavailable when the broker is lost; what was confirmed before is forgotten all the same.
         """
-        await self._connect()
+        await self.connect()
         async with self._database.read() as connection:
             rows = await outbox.next_batch(connection, BATCH)
         if not rows:
@@ -204,14 +213,6 @@ class OutboxRelay:
     async def _forget(self, confirmed: Sequence[int]) -> None:
         if confirmed:
             await self._database.write(lambda tx: outbox.delete_confirmed(tx, confirmed))
-
-    async def _connect(self) -> None:
-        if self._connected and not self._publisher.lost.done():
-            return
-        self._connected = False
-        await self._publisher.connect()
-        self._connected = True
-        logger.info("relay connected to the broker")
 
     async def _disconnect(self) -> None:
         self._connected = False
