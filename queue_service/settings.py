@@ -14,6 +14,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from events.address import Address
 from queue_service.core.limits import Limits
 from queue_service.store.database import normal_url
 
@@ -97,8 +98,11 @@ class Settings(BaseSettings):
     @field_validator("amqp_url")
     @classmethod
     def _known_broker(cls, value: str) -> str:
-        if value and not value.startswith(("amqp://", "amqps://")):
-            raise ValueError("must start with amqp:// or amqps://")
+        if value:
+            try:
+                Address.parse(value)
+            except OSError as error:
+                raise ValueError(f"its TLS files cannot be used: {error}") from None
         return value
 
     @classmethod
