@@ -48,6 +48,13 @@ def quick() -> dict[str, Any]:
     return {"port": free_port(), "claim_timeout": 2, "long_poll": 1, "relay_lease": 1}
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Of a fresh database of either kind."""
+    url: str = request.getfixturevalue(f"{request.param}_database_url")
+    return url
+
+
 @pytest.fixture
 def sqlite_database_url(tmp_path: Path) -> str:
     """Of a file that does not exist yet."""

@@ -13,8 +13,6 @@ from events.exchanges import EXCHANGES
 from tests.e2e.history import Heard
 
 HEAR_SECONDS: Final = 10.0
-TASK_WORDS: Final = 8
-"""Words of a task message's routing key up to the scheduler; a group message has it as the third."""
 
 
 class Observer:
@@ -32,6 +30,10 @@ class Observer:
                     self._changed.clear()
                     await self._changed.wait()
         return enough()
+
+    async def has_heard(self, count: int) -> bool:
+        """Wait for so many deliveries; whether they came in time."""
+        return await self.until(lambda: len(self.heard) >= count)
 
     async def hear(self, exchange: str, **members: object) -> Heard:
         """The first message on this exchange with these members, be it there already or to come."""

@@ -81,7 +81,8 @@ class Program:
         """The processes that it has started, once there are ``count`` of them."""
         listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         async with asyncio.timeout(START_SECONDS):
-            while len(pids := listed.read_text().split()) != count:
+            # The kernel's list announces nothing, and is no file on a disk.
+            while len(pids := listed.read_text().split()) != count:  # noqa: ASYNC110, ASYNC240
                 await asyncio.sleep(0.02)
         return [Watched(int(pid)) for pid in pids]
 
@@ -224,7 +225,7 @@ class Programs:
 
 
 async def _output_pipe() -> tuple[asyncio.StreamReader, FileIO]:
-    """Ours: with asyncio's, a process does not end while anything that it has left behind holds its output."""
+    """Ours: with asyncio's, a process does not end while something that it has left behind holds it."""
     read, write = os.pipe()
     reader = asyncio.StreamReader(limit=MAX_LINE)
     await asyncio.get_running_loop().connect_read_pipe(

@@ -62,7 +62,7 @@ async def test_lost_under_load_nothing_is_lost_and_the_order_is_kept(
         async with Load(server.root_url, name, tasks=80) as load:
             working = asyncio.create_task(load.run())
             for enough in moments:
-                assert await observer.until(lambda enough=enough: len(observer.heard) >= enough)
+                assert await observer.has_heard(enough)
                 said = len(server.lines)
                 if trouble == "cut":
                     await broker.cut()

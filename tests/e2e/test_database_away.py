@@ -1,4 +1,4 @@
-"""The database goes away in the middle and comes back: nothing is half-done, and everything goes on by itself."""
+"""The database goes away in the middle and comes back: nothing is half-done, and all goes on by itself."""
 
 import asyncio
 from typing import Any
@@ -38,7 +38,7 @@ async def test_calls_are_refused_and_all_goes_on_when_it_is_back(
         server = await taskbus.serve(**quick, database_url=database.url, amqp_url=rabbitmq_url)
         async with Load(server.root_url, name, tasks=80) as load:
             working = asyncio.create_task(load.run())
-            assert await observer.until(lambda: len(observer.heard) >= 60)
+            assert await observer.has_heard(60)
             await database.refuse()
             await database.cut()
             async with httpx.AsyncClient(base_url=server.root_url) as client:

@@ -16,14 +16,6 @@ from tests.e2e.promise import assert_kept
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
 
 TASKS = 80
-ON_POSTGRES = pytest.param("postgres", marks=pytest.mark.postgres)
-
-
-@pytest.fixture(params=["sqlite", ON_POSTGRES])
-def database_url(request: pytest.FixtureRequest) -> str:
-    """Of a fresh database of either kind."""
-    url: str = request.getfixturevalue(f"{request.param}_database_url")
-    return url
 
 
 async def test_killed_at_any_moment_under_load_it_loses_nothing(
@@ -39,7 +31,7 @@ async def test_killed_at_any_moment_under_load_it_loses_nothing(
     async with Load(server.root_url, name, TASKS) as load:
         working = asyncio.create_task(load.run())
         enough = random.randrange(20, 2 * TASKS)
-        assert await observer.until(lambda: len(observer.heard) >= enough)
+        assert await observer.has_heard(enough)
         await server.kill()
         await taskbus.serve(**settings)
         await assert_kept(load, observer, working)

@@ -19,7 +19,6 @@ from tests.events.proxy import Proxy
 
 pytestmark = [pytest.mark.e2e, pytest.mark.postgres, pytest.mark.timeout(60)]
 
-WORKER: Final = {"worker_group": "g", "worker_id": "w"}
 PUBLISHES: Final = "this process publishes the outbox now"
 
 
@@ -53,7 +52,7 @@ async def test_what_happens_in_one_process_is_at_once_known_in_the_others(
             return task_id
 
         for _ in range(3):
-            claiming = asyncio.create_task(there.claim_work(queue_id, **WORKER))
+            claiming = asyncio.create_task(there.claim_work(queue_id, worker_group="g", worker_id="w"))
             await asyncio.sleep(0.2)  # it waits now, and looks by itself only after a second
             created_at = time.monotonic()
             first = await create()
@@ -62,7 +61,7 @@ async def test_what_happens_in_one_process_is_at_once_known_in_the_others(
             assert claim.status.task_id == first
 
             second = await create(first)
-            claiming = asyncio.create_task(here.claim_work(queue_id, **WORKER))
+            claiming = asyncio.create_task(here.claim_work(queue_id, worker_group="g", worker_id="w"))
             await asyncio.sleep(0.2)
             ended_at = time.monotonic()
             await there.report_completed(first, 0)
@@ -86,7 +85,7 @@ async def test_of_two_loops_one_publishes_and_the_other_takes_over(
     second = await taskbus.loops(**settings)
     async with Load(api.root_url, name, tasks=80) as load:
         working = asyncio.create_task(load.run())
-        assert await observer.until(lambda: len(observer.heard) >= 150)
+        assert await observer.has_heard(150)
         assert copies(observer.heard) == 0
         assert PUBLISHES not in second.output
 
