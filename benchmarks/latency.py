@@ -86,18 +86,21 @@ async def run(environment: Environment, *, quick: bool) -> Section:
 
 
 async def _measure(service: Service, tasks: int, worker_type: str) -> Quantities:
+    before = service.cpu_seconds()
     async with _listening(service.amqp_url, tasks) as hearing:
         load = partial(lives_at_rate, service.port, worker_type, create_calls(tasks, worker_type))
         lives = await in_own_process(load)
         arrived = await hearing
     if missing := lives.sent.keys() - arrived.keys():
         raise EventsLost(f"task-pending: {len(missing)} of {tasks} did not reach the listener")
+    used = {name: seconds - before[name] for name, seconds in service.cpu_seconds().items()}
     counted = lives.counted()
     return {
         **_percentiles("call", [lives.answered[task] - lives.sent[task] for task in counted]),
         **_percentiles("created → running", [lives.claimed[task] - lives.sent[task] for task in counted]),
         **_percentiles("event after answer", [arrived[task] - lives.answered[task] for task in counted]),
         **_percentiles("event after scheduled", [arrived[task] - lives.scheduled[task] for task in counted]),
+        **{(name, "CPU µs/task"): seconds / tasks * 1e6 for name, seconds in used.items()},
     }
 
 
