@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from events.messages import OutboundMessage
@@ -101,6 +101,7 @@ batches = st.lists(st.sets(st.sampled_from("abcde"), max_size=3), max_size=25).m
 
 @pytest.mark.parametrize("refuses", [False, True], ids=["confirming", "refusing"])
 def test_nothing_is_sent_twice_and_rows_with_a_common_key_keep_their_order(refuses: bool) -> None:
+    @settings(max_examples=50, deadline=None)
     @given(batches, st.data())
     def holds(batch: list[OutboxRow], data: Any) -> None:
         broker = Broker(data.draw, refuses)
@@ -113,6 +114,7 @@ def test_nothing_is_sent_twice_and_rows_with_a_common_key_keep_their_order(refus
     holds()
 
 
+@settings(max_examples=50, deadline=None)
 @given(batches, st.data())
 def test_everything_is_sent_when_everything_is_confirmed(batch: list[OutboxRow], data: Any) -> None:
     sequencer, broker = Sequencer(batch), Broker(data.draw, refuses=False)
@@ -122,6 +124,7 @@ def test_everything_is_sent_when_everything_is_confirmed(batch: list[OutboxRow],
     assert sequencer.refused == []
 
 
+@settings(max_examples=50, deadline=None)
 @given(batches, st.data())
 def test_a_refusal_blocks_exactly_what_shares_its_keys(batch: list[OutboxRow], data: Any) -> None:
     """Directly, or through rows that are blocked themselves."""

@@ -166,7 +166,7 @@ async def test_equal_calls_of_two_processes_have_one_effect(
 async def test_a_report_and_a_cancel_of_two_processes_leave_one_end(
     postgres_queue: Queue, postgres_database_url: str, clock: ManualClock
 ) -> None:
-    ids = new_ids(20)
+    ids = new_ids(8)
     await postgres_queue.given(*(task("scheduled running", task_id=task_id) for task_id in ids))
     async with opened(postgres_database_url, clock) as database:
         other = Queue(database)

@@ -86,7 +86,7 @@ async def test_equal_creations_of_two_processes_make_one_task(
 ) -> None:
     async with opened(postgres_database_url, clock) as database:
         other = Queue(database)
-        ids = new_ids(20)
+        ids = new_ids(8)
         for task_id in ids:
             one, two = await asyncio.gather(postgres_queue.create(task_id), other.create(task_id))
             assert one == two
@@ -276,9 +276,9 @@ async def test_a_dependency_that_ends_during_the_creation_is_not_missed(
     postgres_queue: Queue, postgres_database_url: str, clock: ManualClock
 ) -> None:
     """One process creates dependents while another completes what they wait for."""
-    required, dependents = new_ids(25), new_ids(25)
+    required, dependents = new_ids(10), new_ids(10)
     await postgres_queue.create_all(*map(creation, required))
-    await postgres_queue.claim(request(25))
+    await postgres_queue.claim(request(10))
     async with opened(postgres_database_url, clock) as database:
         other = Queue(database)
         for first, second in zip(required, dependents, strict=True):
@@ -287,4 +287,4 @@ async def test_a_dependency_that_ends_during_the_creation_is_not_missed(
             )
             await asyncio.gather(postgres_queue.work_off(), other.work_off())
         await postgres_queue.work_off_all()
-    assert await postgres_queue.states(*dependents) == ["pending"] * 25
+    assert await postgres_queue.states(*dependents) == ["pending"] * 10

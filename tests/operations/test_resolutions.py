@@ -291,7 +291,7 @@ async def test_two_processes_at_once_leave_no_dependent_behind(
     postgres_queue: Queue, postgres_database_url: str, clock: ManualClock
 ) -> None:
     """Each works off the end of one of two dependencies, at the same time."""
-    firsts, seconds, dependents = new_ids(20), new_ids(20), new_ids(20)
+    firsts, seconds, dependents = new_ids(8), new_ids(8), new_ids(8)
     await postgres_queue.create_all(*map(creation, [*firsts, *seconds]))
     await postgres_queue.create_all(
         *(
@@ -306,7 +306,7 @@ async def test_two_processes_at_once_leave_no_dependent_behind(
             await postgres_queue.end(second)
             worked = await asyncio.gather(postgres_queue.work_off(limit=1), other.work_off(limit=1))
             assert worked == [1, 1]
-    assert await postgres_queue.states(*dependents) == ["pending"] * 20
+    assert await postgres_queue.states(*dependents) == ["pending"] * 8
     told = await postgres_queue.told(*dependents)
     assert sorted(text for text in told if "pending" in text) == [
         f"task-pending {task_id} 0" for task_id in dependents
@@ -316,7 +316,7 @@ async def test_two_processes_at_once_leave_no_dependent_behind(
 async def test_two_processes_at_once_tell_a_resolved_group(
     postgres_queue: Queue, postgres_database_url: str, clock: ManualClock
 ) -> None:
-    groups = new_ids(10)
+    groups = new_ids(5)
     async with opened(postgres_database_url, clock) as database:
         other = Queue(database)
         for group_id in groups:

@@ -68,8 +68,8 @@ def sqlite_database_url(migrated_sqlite_file: Path, tmp_path: Path) -> str:
 @pytest.fixture
 def postgres_database_url(migrated_postgres_url: str) -> str:
     """For what only PostgreSQL does."""
-    empty = [f"DELETE FROM {name}" for name in metadata.tables]
-    asyncio.run(administer(migrated_postgres_url, DISCONNECT, *empty))
+    empty = "; ".join(f"DELETE FROM {name}" for name in metadata.tables)
+    asyncio.run(administer(migrated_postgres_url, DISCONNECT, empty))
     return migrated_postgres_url
 
 

@@ -195,7 +195,7 @@ async def test_nobody_waits_for_a_task_that_another_process_is_claiming(
 async def test_concurrent_claimers_never_claim_twice(
     postgres_database: Database, postgres_database_url: str, clock: ManualClock
 ) -> None:
-    ids = new_ids(400)
+    ids = new_ids(300)
     await store(postgres_database, *(task("scheduled pending", task_id=task_id) for task_id in ids))
 
     async def claim_some(tx: Tx) -> list[str]:

@@ -1,5 +1,7 @@
 """Pages of ids: in order, each continuing after the last (``queue-behaviour.md`` 9)."""
 
+from datetime import timedelta
+
 from queue_service.store import listing
 from queue_service.store.database import Database
 from queue_service.store.dependencies import Edge, insert_edges
@@ -45,3 +47,12 @@ async def test_dependents_come_in_the_order_of_their_ids_satisfied_or_not(databa
     await database.write(lambda tx: insert_edges(tx, [*edges[::-1], other]))
     assert await read(database, listing.dependents, required, NOW, "", 10) == dependents
     assert await read(database, listing.dependents, required, NOW, dependents[0], 2) == dependents[1:3]
+
+
+async def test_a_dependent_is_listed_until_it_expires(database: Database) -> None:
+    required, dependent = IDS[:2]
+    edge = (Edge(required, dependent, "all-completed"), False, EXPIRES)
+    await database.write(lambda tx: insert_edges(tx, [edge]))
+    in_time = EXPIRES - timedelta(milliseconds=1)
+    assert await read(database, listing.dependents, required, in_time, "", 10) == [dependent]
+    assert await read(database, listing.dependents, required, EXPIRES, "", 10) == []

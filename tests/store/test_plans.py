@@ -106,7 +106,7 @@ HOT: Final[dict[str, Hot]] = {
     ),
     "DEPENDENTS": Hot(
         listing.DEPENDENTS,
-        {"required_task_id": "task100007", "after": "", "wanted": 1000},
+        {"required_task_id": "task100007", "now": NOW, "after": "", "wanted": 1000},
         {"sqlite_autoindex_task_dependencies_1"},
         {"task_dependencies_pkey"},
     ),
