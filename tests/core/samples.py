@@ -23,7 +23,7 @@ CLAIM_TIMEOUT: Final = timedelta(seconds=1200)
 TASK_ID: Final = "fN1SbArXTPSVFNUvaOlinQ"
 GROUP_ID: Final = "dSlITZ4yQgmvxxAi4A8fHQ"
 WORKER: Final = {"workerGroup": "eu-1", "workerId": "w-1"}
-HELD_BY: Final = {"worker_group": "eu-1", "worker_id": "w-1"}
+HELD_BY: Final[dict[str, Any]] = {"worker_group": "eu-1", "worker_id": "w-1"}
 TAGS: Final = {"kind": "build"}
 
 
@@ -102,24 +102,22 @@ def task(
     **members: Any,
 ) -> Task:
     """A task with these runs (see :func:`runs`)."""
-    return Task(
-        **{
-            "task_id": task_id,
-            "task_queue_id": "prov/type",
-            "scheduler_id": "sched",
-            "project_id": "none",
-            "task_group_id": GROUP_ID,
-            "deadline": DEADLINE,
-            "expires": EXPIRES,
-            "requires": "all-completed",
-            "retries": retries,
-            "routes": ("ci.try",),
-            "tags": TAGS,
-            "priority": PRIORITIES[3],
-            "retries_left": retries_left,
-            "runs": runs(*history, last=last),
-            "ever_resolved": ever_resolved,
-            "claimed_by_id": claimed_by_id,
-        }
-        | members
-    )
+    facts: dict[str, Any] = {
+        "task_id": task_id,
+        "task_queue_id": "prov/type",
+        "scheduler_id": "sched",
+        "project_id": "none",
+        "task_group_id": GROUP_ID,
+        "deadline": DEADLINE,
+        "expires": EXPIRES,
+        "requires": "all-completed",
+        "retries": retries,
+        "routes": ("ci.try",),
+        "tags": TAGS,
+        "priority": PRIORITIES[3],
+        "retries_left": retries_left,
+        "runs": runs(*history, last=last),
+        "ever_resolved": ever_resolved,
+        "claimed_by_id": claimed_by_id,
+    }
+    return Task(**(facts | members))

@@ -48,7 +48,7 @@ def test_absent_members_take_their_defaults() -> None:
 
 
 def test_what_is_given_is_kept() -> None:
-    given = {
+    given: dict[str, Any] = {
         "taskGroupId": GROUP_ID,
         "dependencies": [GROUP_ID],
         "requires": "all-resolved",
@@ -81,8 +81,8 @@ def test_what_is_given_is_kept() -> None:
         "other half beside it",
     ],
 )
-def test_the_task_queue_is_known(given: dict[str, str], queue: tuple[str, str]) -> None:
-    complete = definition(**{"taskQueueId": None, **given})
+def test_the_task_queue_is_known(given: dict[str, Any], queue: tuple[str, str]) -> None:
+    complete = definition(**({"taskQueueId": None} | given))
     assert (complete.provisioner_id, complete.worker_type) == queue
     assert complete.task_queue_id == "/".join(queue)
 
@@ -98,9 +98,9 @@ def test_the_task_queue_is_known(given: dict[str, str], queue: tuple[str, str]) 
     ],
     ids=["nothing", "only the provisioner", "only the worker type", "other worker type", "other provisioner"],
 )
-def test_a_missing_or_contradictory_task_queue_is_refused(given: dict[str, str]) -> None:
+def test_a_missing_or_contradictory_task_queue_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(InputError):
-        definition(**{"taskQueueId": None, **given})
+        definition(**({"taskQueueId": None} | given))
 
 
 def test_dependencies_are_counted_against_the_limit() -> None:
@@ -262,7 +262,7 @@ def test_definitions_that_are_equal(members: dict[str, Any]) -> None:
     ],
 )
 def test_definitions_that_differ(members: dict[str, Any]) -> None:
-    stored = {"routes": ["a", "b"], "payload": {"a": 1}}
+    stored: dict[str, Any] = {"routes": ["a", "b"], "payload": {"a": 1}}
     assert not definitions.equal(definition(**stored), definition(**(stored | members)))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from queue_service.core.dependencies import Dependency, satisfied, unmet
 from queue_service.core.errors import InputError
-from schemas.task import TaskState
+from schemas.task import Requires, TaskState
 from tests.core.samples import DEADLINE, EXPIRES, new_ids
 
 A, B, C = new_ids(3)
@@ -17,7 +17,7 @@ A, B, C = new_ids(3)
     ("requires", "satisfying"),
     [("all-completed", {"completed"}), ("all-resolved", {"completed", "failed", "exception"})],
 )
-def test_which_states_satisfy(requires: str, satisfying: set[str]) -> None:
+def test_which_states_satisfy(requires: Requires, satisfying: set[str]) -> None:
     assert {state for state in get_args(TaskState) if satisfied(requires, state)} == satisfying
 
 

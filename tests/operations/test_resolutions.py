@@ -305,7 +305,7 @@ async def test_two_processes_at_once_leave_no_dependent_behind(
             await postgres_queue.end(first)
             await postgres_queue.end(second)
             worked = await asyncio.gather(postgres_queue.work_off(limit=1), other.work_off(limit=1))
-            assert worked == [1, 1]
+            assert sum(worked) == 2
     assert await postgres_queue.states(*dependents) == ["pending"] * 8
     told = await postgres_queue.told(*dependents)
     assert sorted(text for text in told if "pending" in text) == [

@@ -1,7 +1,8 @@
 """Task group rows (``queue-behaviour.md`` 5)."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,9 @@ async def test_a_group_is_created_on_demand(database: Database) -> None:
     ],
     ids=["later than the group", "with the group", "within the margin", "earlier than the first task"],
 )
-async def test_a_group_outlives_its_tasks(database: Database, task_expires, group_expires) -> None:  # type: ignore[no-untyped-def]
+async def test_a_group_outlives_its_tasks(
+    database: Database, task_expires: datetime, group_expires: datetime
+) -> None:
     """Only a task that expires after the group prolongs it, to an hour after the task."""
     await ensure(database, GROUP)
     found = await ensure(database, replace(GROUP, expires=task_expires + HOUR))
@@ -83,7 +86,7 @@ async def test_a_group_is_resolved_when_every_task_was_resolved_once(database: D
     whole, part, empty, gone = new_ids(4)
     await ensure(database, *(TaskGroup(key, "sched", EXPIRES) for key in (whole, part, empty)))
     ids = new_ids(5)
-    resolved = {"ever_resolved": True}
+    resolved: dict[str, Any] = {"ever_resolved": True}
     await store(
         database,
         task("scheduled completed", task_id=ids[0], task_group_id=whole, **resolved),

@@ -1,5 +1,6 @@
 """Task rows: what is read is what was written, and nothing is written over what somebody else wrote."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -99,8 +100,7 @@ async def test_save_counts_the_changes_of_a_task(database: Database) -> None:
     await store(database, task())
     for version in (1, 2, 3):
         stored = (await read(database, tasks.get, [task().task_id]))[task().task_id]
-        changed = Change(stored, replace(stored, retries_left=version))
-        await database.write(lambda tx, changed=changed: tasks.save(tx, [changed]))
+        await save_with_retries_left(database, [stored], version)
         assert (await read(database, tasks.get, [stored.task_id]))[stored.task_id].version == version
 
 
@@ -108,13 +108,13 @@ async def test_save_refuses_to_overwrite_another_version(database: Database) -> 
     """The second of two that read the same version loses, with all that it meant to write beside it."""
     mine, neighbour = new_ids(2)
     await store(database, task(task_id=mine), task(task_id=neighbour))
-    stale = (await read(database, tasks.get, [mine, neighbour])).values()
-    await database.write(lambda tx: save_with_retries_left(tx, [stale_task(stale, mine)], 3))
+    stale = await read(database, tasks.get, [mine, neighbour])
+    await save_with_retries_left(database, [stale[mine]], 3)
     refused: list[Concurrent] = []
 
     async def script(tx: Tx) -> None:
         try:
-            await save_with_retries_left(tx, list(stale), 1)
+            await tasks.save(tx, with_retries_left(stale.values(), 1))
         except Concurrent as error:
             refused.append(error)
             raise
@@ -126,17 +126,17 @@ async def test_save_refuses_to_overwrite_another_version(database: Database) -> 
     assert (found[mine].retries_left, found[neighbour].retries_left) == (3, 5)
 
 
-def stale_task(loaded: object, task_id: str) -> Task:
-    return next(found for found in loaded if found.task_id == task_id)  # type: ignore[attr-defined]
+def with_retries_left(loaded: Iterable[Task], left: int) -> list[Change]:
+    return [Change(found, replace(found, retries_left=left)) for found in loaded]
 
 
-async def save_with_retries_left(tx: Tx, loaded: list[Task], left: int) -> None:
-    await tasks.save(tx, [Change(found, replace(found, retries_left=left)) for found in loaded])
+async def save_with_retries_left(database: Database, loaded: Iterable[Task], left: int) -> None:
+    await database.write(lambda tx: tasks.save(tx, with_retries_left(loaded, left)))
 
 
 async def test_save_of_what_does_not_exist_is_refused(database: Database) -> None:
     with pytest.raises(StoreUnavailable):
-        await database.write(lambda tx: save_with_retries_left(tx, [task()], 1))
+        await save_with_retries_left(database, [task()], 1)
 
 
 async def test_save_leaves_alone_what_did_not_change(database: Database) -> None:
