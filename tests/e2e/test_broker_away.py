@@ -59,7 +59,7 @@ async def test_lost_under_load_nothing_is_lost_and_the_order_is_kept(
     async with Proxy(rabbitmq_url) as broker:
         amqp_url = broker.url + "?heartbeat=1"
         server = await taskbus.serve(**quick, database_url=postgres_database_url, amqp_url=amqp_url)
-        async with Load(server.root_url, name, tasks=80) as load:
+        async with Load(server.root_url, name, tasks=60) as load:
             working = asyncio.create_task(load.run())
             for enough in moments:
                 assert await observer.has_heard(enough)

@@ -36,7 +36,7 @@ async def test_calls_are_refused_and_all_goes_on_when_it_is_back(
 ) -> None:
     async with Proxy(postgres_database_url) as database:
         server = await taskbus.serve(**quick, database_url=database.url, amqp_url=rabbitmq_url)
-        async with Load(server.root_url, name, tasks=80) as load:
+        async with Load(server.root_url, name, tasks=60) as load:
             working = asyncio.create_task(load.run())
             assert await observer.has_heard(60)
             await database.refuse()

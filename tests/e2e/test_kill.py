@@ -15,7 +15,7 @@ from tests.e2e.promise import assert_kept
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
 
-TASKS = 80
+TASKS = 60
 
 
 async def test_killed_at_any_moment_under_load_it_loses_nothing(

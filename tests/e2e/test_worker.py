@@ -1,5 +1,6 @@
 """``taskbus worker`` running shell commands: killed, stopped while busy, stopped while idle."""
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator
 from typing import Final
@@ -81,7 +82,20 @@ async def test_a_worker_that_is_stopped_gives_its_runs_back_at_once(
     await recorder.wait_for(TaskPending, task_id=task_id, run_id=1)
 
 
-async def test_a_worker_that_waits_for_work_stops_at_once(taskbus: Programs, server: Server) -> None:
-    worker = await taskbus.worker(server.root_url, QUEUE)
-    worker.process.send_signal(signal.SIGTERM)
-    assert await worker.exit(timeout=2) == 0
+async def test_a_worker_that_waits_for_work_stops_at_once(taskbus: Programs) -> None:
+    asked, hung_up = asyncio.Event(), asyncio.Event()
+
+    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert b"/claim-work/" in await reader.readline()
+        asked.set()
+        await reader.read(-1)
+        hung_up.set()
+        writer.close()
+
+    async with await asyncio.start_server(never_answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        worker = await taskbus.worker(f"http://127.0.0.1:{port}", QUEUE)
+        await asked.wait()
+        worker.process.send_signal(signal.SIGTERM)
+        assert await worker.exit(timeout=2) == 0
+        await hung_up.wait()
