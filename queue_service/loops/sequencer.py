@@ -1,13 +1,13 @@
 """In which order recorded messages may leave: pure, so that the promise of order can be tested alone.
 
-Of rows that share an order key only the oldest unconfirmed one is under way. So a refused or lost message
-never lets a later message of the same task pass it.
+Rows wait for earlier rows by their order keys (``store/outbox.py``) until these are confirmed. So a refused
+or lost message never lets a later message of the same task, or of what it caused, pass it.
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
 
-from queue_service.store.outbox import OutboxRow
+from queue_service.store.outbox import SHARED, OutboxRow
 
 
 class Sequencer:
@@ -24,11 +24,22 @@ class Sequencer:
         self._before: dict[int, int] = {}
         self.under_way = 0
         """Rows that were made ready and are not settled yet."""
-        last: dict[str, int] = {}
+        exclusive: dict[str, int] = {}
+        sharing: dict[str, list[int]] = defaultdict(list)
         for row in rows:
-            before = {last[key] for key in row.order_keys if key in last}
+            before: set[int] = set()
             for key in row.order_keys:
-                last[key] = row.id
+                name = key.removeprefix(SHARED)
+                if name in exclusive:
+                    before.add(exclusive[name])
+                if name == key:
+                    before.update(sharing.pop(name, ()))
+            for key in row.order_keys:
+                name = key.removeprefix(SHARED)
+                if name == key:
+                    exclusive[name] = row.id
+                else:
+                    sharing[name].append(row.id)
             if before:
                 self._before[row.id] = len(before)
                 for earlier in before:

@@ -10,7 +10,7 @@ from queue_service.core.task import Change, Task
 from queue_service.operations.ledger import Ledger
 from queue_service.store import groups, listing, outbox, tasks
 from queue_service.store.database import Tx
-from queue_service.store.outbox import Outgoing
+from queue_service.store.outbox import Outgoing, shared
 from schemas.messages import TaskGroupPriorityChangedMessage, TaskGroupSealedMessage
 from schemas.queue import CancelTaskGroupResponse, TaskGroupPriorityChangeResponse
 from schemas.task import Priority
@@ -81,7 +81,7 @@ async def change_priority(
         new_priority=priority,
         tasks_affected=len(affected.task_ids),
     )
-    await outbox.record(tx, [Outgoing(message, (), (task_group_id, *affected.task_ids[:PAGE]))])
+    await outbox.record(tx, [Outgoing(message, (), (task_group_id, *map(shared, affected.task_ids[:PAGE])))])
     return TaskGroupPriorityChangeResponse.trusted(
         task_group_id=task_group_id,
         scheduler_id=group.scheduler_id,

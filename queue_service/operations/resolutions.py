@@ -3,7 +3,6 @@
 Works off the list of resolutions that the store keeps with every ended task, so a crash forgets nothing.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import get_args
 
@@ -59,16 +58,15 @@ async def _let_go(tx: Tx, ledger: Ledger, edges: Sequence[Edge]) -> None:
 
 
 async def _tell_resolved_groups(tx: Tx, ledger: Ledger, ended: Sequence[Resolution]) -> None:
-    members: dict[str, list[str]] = defaultdict(list)
-    for task in (await tasks.get(tx.connection, [entry.task_id for entry in ended])).values():
-        members[task.task_group_id].append(task.task_id)
-    if not members:
+    found = await tasks.get(tx.connection, [entry.task_id for entry in ended])
+    group_ids = sorted({task.task_group_id for task in found.values()})
+    if not group_ids:
         return
-    for group in await groups.resolved(tx.connection, list(members)):
+    for group in await groups.resolved(tx.connection, group_ids):
         message = TaskGroupResolvedMessage.trusted(
             task_group_id=group.task_group_id,
             scheduler_id=group.scheduler_id,
             expires=group.expires,
             sealed=group.sealed,
         )
-        ledger.add(Outgoing(message, (), (group.task_group_id, *members[group.task_group_id])))
+        ledger.add(Outgoing(message, (), (group.task_group_id,)))

@@ -1,7 +1,10 @@
 """The outbox: messages that commit with the state they tell about, until the broker has confirmed them.
 
-Rows that share an order key are published one after the other, the next only when the one before is
-confirmed; so per task, and from a task to what its end caused, nothing overtakes.
+A row has order keys, each exclusive or shared, as a lock would be. A row with an exclusive key waits until
+all earlier rows with that key are confirmed; one with a shared key waits for the earlier exclusive ones only.
+A task's messages have its id as exclusive key; what its end causes has it as a shared one; the ends of a
+group's tasks share the key of the group, which its own messages have exclusively. So nothing overtakes its
+cause, and what has nothing to do with each other travels together.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,7 +16,7 @@ from sqlalchemy import BigInteger, Integer, Text, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.messages import OutboundMessage, encode
-from queue_service.core.task import Change
+from queue_service.core.task import Change, Task
 from queue_service.store.database import Tx
 from queue_service.store.rows import Rows
 from queue_service.store.signals import OutboxFilled
@@ -40,6 +43,8 @@ _confirmed = Rows("confirmed", id=BigInteger)
 DELETE: Final = delete(outbox).where(outbox.c.id.in_(select(_confirmed.c.id)))
 DEPTH: Final = select(func.count()).select_from(outbox)
 
+SHARED: Final = "~"
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
@@ -48,6 +53,7 @@ class Outgoing:
     message: Message
     routes: tuple[str, ...]
     order_keys: tuple[str, ...]
+    """Shared keys are made by :func:`shared`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +65,23 @@ class OutboxRow:
     message: OutboundMessage
 
 
+def shared(key: str) -> str:
+    """The key, held together with other rows."""
+    return SHARED + key
+
+
 def messages_of(changes: Iterable[Change], *, caused_by: tuple[str, ...] = ()) -> list[Outgoing]:
-    """All messages of these changes, in their order. ``caused_by``: further keys they must not overtake."""
+    """All messages of these changes, in their order. ``caused_by``: tasks they must not overtake."""
     return [
-        Outgoing(message, change.after.routes, (change.after.task_id, *caused_by))
+        Outgoing(message, change.after.routes, _order_keys(change.after, caused_by))
         for change in changes
         for message in change.messages
     ]
+
+
+def _order_keys(task: Task, caused_by: tuple[str, ...]) -> tuple[str, ...]:
+    keys = (task.task_id, *map(shared, caused_by))
+    return (*keys, shared(task.task_group_id)) if task.resolved else keys
 
 
 async def record(tx: Tx, outgoing: Sequence[Outgoing]) -> None:

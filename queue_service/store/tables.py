@@ -119,7 +119,7 @@ outbox = Table(
     Column("exchange", Text, nullable=False),
     Column("routing_key", Text, nullable=False),
     Column("cc", Text, nullable=False, comment="JSON array of further routing keys"),
-    Column("order_keys", Text, nullable=False, comment="JSON array: rows that share a key keep their order"),
+    Column("order_keys", Text, nullable=False, comment="JSON array of keys; `~key` is a shared one"),
     Column("body", Text, nullable=False),
     Column("created", Milliseconds, nullable=False),
     sqlite_autoincrement=True,

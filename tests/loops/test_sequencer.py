@@ -138,3 +138,31 @@ def test_a_refusal_blocks_exactly_what_shares_its_keys(batch: list[OutboxRow], d
     assert set(ids(batch)) - set(ids(broker.sent)) == blocked
     assert sorted(sequencer.refused) == sorted(refused)
     assert sorted(sequencer.confirmed) == sorted(ids(broker.confirmed))
+
+
+def test_rows_that_share_a_key_wait_for_its_holder_and_not_for_each_other() -> None:
+    """Dependents of one task are told together, after its end."""
+    ended, first, second = row(1, "task"), row(2, "first", "~task"), row(3, "second", "~task")
+    sequencer = Sequencer([ended, first, second])
+    assert sequencer.ready == [ended]
+    assert sequencer.settle(ended, True) == [first, second]
+
+
+def test_the_next_holder_of_a_key_waits_for_all_that_share_it() -> None:
+    """A group is told resolved after the ends of all its tasks, in whatever order they are confirmed."""
+    one, other = row(1, "one", "~group"), row(2, "other", "~group")
+    resolved, later = row(3, "group"), row(4, "one", "~group")
+    sequencer = Sequencer([one, other, resolved, later])
+    assert sequencer.ready == [one, other]
+    assert sequencer.settle(other, True) == []
+    assert sequencer.settle(one, True) == [resolved]
+    assert sequencer.settle(resolved, True) == [later]
+
+
+def test_a_refused_end_of_a_task_holds_back_the_message_of_its_group() -> None:
+    one, other, resolved = row(1, "one", "~group"), row(2, "other", "~group"), row(3, "group")
+    sequencer = Sequencer([one, other, resolved])
+    assert sequencer.settle(one, False) == []
+    assert sequencer.settle(other, True) == []
+    assert sequencer.refused == [1]
+    assert sequencer.under_way == 0

@@ -30,7 +30,7 @@ def upgrade() -> None:
             "order_keys",
             sa.Text(),
             nullable=False,
-            comment="JSON array: rows that share a key keep their order",
+            comment="JSON array of keys; `~key` is a shared one",
         ),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("created", sa.BigInteger(), nullable=False),
