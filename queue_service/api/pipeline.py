@@ -140,7 +140,10 @@ class Pipeline:
             return status, body, extra
         except (StoreUnavailable, Overloaded) as error:
             logger.warning("call not served", method=endpoint.name, reason=str(error))
-            message = f"The service cannot do this now ({error}). Nothing was changed; try again."
+            # A link that broke during the commit leaves open which of the two it was.
+            message = (
+                f"The service cannot do this now ({error}). It was done completely or not at all; try again."
+            )
             return *self._internal(request, message, 503), [(b"retry-after", b"1")]
         except (ClientGone, asyncio.CancelledError):
             raise
