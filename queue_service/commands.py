@@ -1,6 +1,7 @@
 """What the command line starts: serve, api, loops, migrate. Errors are told with the setting to change."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -168,6 +169,10 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with Service(settings, roles=roles) as service:
+        # What was loaded until now stays: the collector need not look through it again and again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
         if listener is None:
             logger.info("background work runs")
             await stop.wait()

@@ -58,8 +58,7 @@ async def _let_go(tx: Tx, ledger: Ledger, edges: Sequence[Edge]) -> None:
 
 
 async def _tell_resolved_groups(tx: Tx, ledger: Ledger, ended: Sequence[Resolution]) -> None:
-    found = await tasks.get(tx.connection, [entry.task_id for entry in ended])
-    group_ids = sorted({task.task_group_id for task in found.values()})
+    group_ids = await tasks.group_ids(tx.connection, [entry.task_id for entry in ended])
     if not group_ids:
         return
     for group in await groups.resolved(tx.connection, group_ids):

@@ -30,8 +30,8 @@ ATTEMPTS = 5
 STATEMENT_SECONDS = 60
 """A statement that takes longer is given up: the link to the database may be half open."""
 PLANNER = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
-"""Every statement here looks rows up by an index. A list parameter is estimated at 100 rows, whatever it holds,
-so that a plan made while a table is small would read it whole, and be kept after it has grown."""
+"""Every statement here looks rows up by an index. A list parameter is estimated at 100 rows, whatever it
+holds, so that a plan made while a table is small would read it whole, and be kept after it has grown."""
 _RACE_SQLSTATES = frozenset({"40001", "40P01"})
 _REFUSALS = frozenset({"08", "28", "3D", "53", "57"})
 """Classes of SQLSTATE: connection, login, no such database, resources, operator intervention."""
