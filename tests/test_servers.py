@@ -169,5 +169,6 @@ def test_a_started_server_ends_with_its_owner(
     address = urlsplit(url)
     with socket.create_connection((address.hostname, address.port)) as connection:
         server_program.send_signal(sent)
-        assert connection.recv(1) == b""  # the end of the stream: the server has gone
+        while connection.recv(1024):  # it may say why; the end of the stream means that it has gone
+            pass
     assert server_program.wait() == (-signal.SIGKILL if sent == signal.SIGKILL else 0)
