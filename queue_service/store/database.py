@@ -152,7 +152,8 @@ class translated_errors:
             if sqlstate is not None and sqlstate[:2] in _REFUSALS:
                 raise StoreUnavailable(f"the database refuses: {error.orig}") from error
         elif isinstance(error, OSError):
-            raise StoreUnavailable(f"the database cannot be reached: {error}") from error
+            reason = str(error) or "no answer in time"
+            raise StoreUnavailable(f"the database cannot be reached: {reason}") from error
 
 
 def normal_url(text: str) -> URL:
