@@ -135,7 +135,7 @@ def _groups_told_wrong(
     statuses: Collection[TaskStatus],
     group_ends: Mapping[str, Place],
 ) -> Iterator[str]:
-    """A group is told resolved after the task that resolved it; which one that was, nobody tells."""
+    """A group that is resolved is told so after the ends of all its tasks."""
     members: dict[str, list[TaskStatus]] = defaultdict(list)
     for status in statuses:
         members[status.task_group_id].append(status)
@@ -146,8 +146,8 @@ def _groups_told_wrong(
             continue  # it may have been resolved before it grew
         if told is None:
             yield f"group {group_id}: nothing heard of its being resolved"
-        elif not any(end is not None and end < told for end in ends):
-            yield f"group {group_id}: heard that it is resolved before the end of any of its tasks"
+        elif any(end is not None and end > told for end in ends):
+            yield f"group {group_id}: heard that it is resolved before the end of its last task"
 
 
 def _last_end(events: Mapping[Event, Place]) -> Place | None:

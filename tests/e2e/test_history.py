@@ -172,7 +172,7 @@ def test_a_group_whose_end_was_not_told_is_found() -> None:
 
 def test_a_group_told_resolved_too_early_is_found() -> None:
     assert problems([*DONE[:3], group_end(), DONE[3]], [STANDS]) == [
-        f"group {GROUP}: heard that it is resolved before the end of any of its tasks"
+        f"group {GROUP}: heard that it is resolved before the end of its last task"
     ]
 
 

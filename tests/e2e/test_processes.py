@@ -78,7 +78,7 @@ async def test_what_happens_in_one_process_is_at_once_known_in_the_others(
 async def test_of_two_loops_one_publishes_and_the_other_takes_over(
     taskbus: Programs, observer: Observer, settings: dict[str, Any], name: str
 ) -> None:
-    lease = 2.0
+    lease = 3.0
     settings["relay_lease"] = lease
     api, first = await asyncio.gather(taskbus.api(**settings), taskbus.loops(**settings))
     await first.line(PUBLISHES)
