@@ -1,5 +1,6 @@
 """The composition root: builds the parts of the service from its settings, starts and stops them in order."""
 
+import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -29,6 +30,8 @@ from queue_service.store.single_process import SingleProcess
 
 logger = structlog.get_logger(__name__)
 
+GOODBYE_SECONDS: Final = 1.0
+"""For AMQP programs to answer that the built-in broker closes."""
 ROLES: Final = frozenset({"api", "loops"})
 
 
@@ -119,7 +122,7 @@ class Service:
         if built_in := not self.amqp_url:
             broker = Broker(self.settings.amqp_host, self.settings.amqp_port)
             await broker.start()
-            self._stack.push_async_callback(broker.stop)
+            self._stack.push_async_callback(_stop, broker)
             self.amqp_url = broker.url
         self.relay = OutboxRelay(
             self.database,
@@ -143,6 +146,15 @@ class Service:
     def _nudge_relay(self, signal: Signal) -> None:
         if self.relay is not None and isinstance(signal, OutboxFilled):
             self.relay.nudge()
+
+
+async def _stop(broker: Broker) -> None:
+    """Programs that do not answer its goodbye, busy or stuck, do not hold up the end of the service."""
+    try:
+        async with asyncio.timeout(GOODBYE_SECONDS):
+            await broker.stop()
+    except TimeoutError:
+        logger.info("AMQP programs are cut off: they did not answer", seconds=GOODBYE_SECONDS)
 
 
 def _version() -> str:
