@@ -2,9 +2,12 @@
 
 import asyncio
 import signal
+from contextlib import suppress
 from typing import Any, Final
 
+import pika
 import pytest
+from pika.exceptions import AMQPConnectionError
 
 from schemas.ids import slugid
 from taskbus import Queue, task_definition
@@ -62,3 +65,12 @@ async def test_sigterm_ends_in_order_and_a_restart_continues(
             statuses = await queue.statuses(ids)
         await observer.until(lambda: not problems(observer.heard, statuses.values()))
         assert problems(observer.heard, statuses.values()) == []
+
+
+async def test_a_program_that_does_not_read_does_not_hold_up_the_end(taskbus: Programs) -> None:
+    server = await taskbus.serve()
+    connection = await asyncio.to_thread(pika.BlockingConnection, pika.URLParameters(server.amqp_url))
+    server.process.send_signal(signal.SIGTERM)
+    assert await server.exit(STOP_SECONDS) == 0
+    with suppress(AMQPConnectionError):
+        await asyncio.to_thread(connection.close)
