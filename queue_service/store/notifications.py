@@ -5,6 +5,7 @@ notification that is lost costs a moment and no work.
 """
 
 import asyncio
+from contextlib import suppress
 from datetime import datetime
 
 import structlog
@@ -103,7 +104,7 @@ class Notifications:
             try:
                 await self._session()
             except Exception as error:
-                logger.warning("notifications between processes are interrupted", reason=str(error))
+                logger.warning("notifications between processes are interrupted", reason=repr(error))
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _session(self) -> None:
@@ -130,4 +131,6 @@ class Notifications:
         finally:
             self.listening.clear()
             self._filled.set()
-            await connection.close(timeout=2)
+            # A link that does not answer must not turn the end of this task into a failure to try again after.
+            with suppress(Exception):
+                await connection.close(timeout=2)
