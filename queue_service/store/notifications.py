@@ -131,6 +131,6 @@ class Notifications:
         finally:
             self.listening.clear()
             self._filled.set()
-            # A link that does not answer must not turn the end of this task into a failure to try again after.
+            # A link that does not answer must not turn the end of this task into a failure and a retry.
             with suppress(Exception):
                 await connection.close(timeout=2)
