@@ -28,6 +28,8 @@ logger = structlog.get_logger(__name__)
 BACKLOG: Final = 2048
 MAX_HEADER_BYTES: Final = 64 * 1024
 STOP_SECONDS: Final = 10
+GIVE_UP_SECONDS: Final = 20
+"""Before supervisors lose patience, which is after 30 s for most."""
 
 
 class CannotStart(Exception):
@@ -166,8 +168,13 @@ async def _serve(
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        stop.set()
+        loop.call_later(GIVE_UP_SECONDS, _give_up)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, end)
     async with Service(settings, roles=roles) as service:
         # What was loaded until now stays: the collector need not look through it again and again.
         gc.collect()
@@ -181,6 +188,12 @@ async def _serve(
             if announce:
                 _announce(service, settings, listener)
             await _serve_http(service, listener, stop)
+
+
+def _give_up() -> None:
+    """End at once, as by SIGKILL: something does not answer, such as a database behind a dead link."""
+    logger.error("the end took too long and is forced now; nothing is lost", seconds=GIVE_UP_SECONDS)
+    os._exit(1)
 
 
 def _handed_down(settings: Settings) -> dict[str, str]:
