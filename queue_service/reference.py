@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from queue_service.api.endpoint import Endpoint
-from queue_service.api.endpoints import BASE_PATH, QUEUE_ENDPOINTS
+from queue_service.api.apis import APIS
+from queue_service.api.endpoint import Api, Endpoint
 from queue_service.settings import Settings
 from schemas.errors import ERROR_STATUS
 
@@ -25,18 +25,25 @@ def http_reference() -> str:
     lines = [
         GENERATED,
         "# HTTP API\n",
-        f"All routes are below `{BASE_PATH}`. Bodies and replies are JSON of these [schemas](schemas/). "
+        "Bodies and replies are JSON of these [schemas](schemas/). "
         "The same table is served as OpenAPI at `/openapi.json`, with a page to try it at `/docs`.\n",
         "A refused call answers `{code, message, requestInfo}`:\n",
         "| code | status |\n| --- | --- |",
         *(f"| `{code}` | {status} |" for code, status in ERROR_STATUS.items()),
     ]
-    for category in dict.fromkeys(endpoint.category for endpoint in QUEUE_ENDPOINTS):
+    for api in APIS:
+        lines.extend(_api(api))
+    return "\n".join(lines) + "\n"
+
+
+def _api(api: Api) -> list[str]:
+    lines = [f"\n# {api.title}\n", f"{api.description} All routes are below `{api.base_path}`."]
+    for category in dict.fromkeys(endpoint.category for endpoint in api.endpoints):
         lines.append(f"\n## {category}")
-        for endpoint in QUEUE_ENDPOINTS:
+        for endpoint in api.endpoints:
             if endpoint.category == category:
                 lines.extend(_endpoint(endpoint))
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _endpoint(endpoint: Endpoint) -> list[str]:

@@ -15,7 +15,7 @@ import structlog
 from events.broker import Broker
 from events.publisher import Publisher
 from queue_service.api.app import Application
-from queue_service.api.permit import ALLOW_ALL
+from queue_service.api.permit import OPEN_GATE
 from queue_service.api.queue import QueueApi
 from queue_service.auth.temporary import Issuer, two_slugids
 from queue_service.clock import Clock, SystemClock
@@ -88,7 +88,7 @@ class Service:
             version=self.version,
         )
         self._stack.push_async_callback(self.api.close)
-        self.application = Application(self.api, self.clock, ALLOW_ALL, self.version)
+        self.application = Application([self.api], self.clock, OPEN_GATE, self.version)
         if "loops" in self.roles:
             await self._start_background()
         if not self.database.is_sqlite:

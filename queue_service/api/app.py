@@ -1,5 +1,6 @@
-"""The HTTP application: calls go straight to their pipeline, the documentation pages to FastAPI."""
+"""The HTTP application: calls go straight to their API's pipeline, the documentation pages to FastAPI."""
 
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
@@ -7,28 +8,26 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from queue_service.api.endpoints import BASE_PATH, QUEUE_ENDPOINTS
+from queue_service.api.apis import APIS, ROOT
 from queue_service.api.openapi import openapi
-from queue_service.api.permit import Permit
+from queue_service.api.permit import Gate
 from queue_service.api.pipeline import Pipeline, raw_path_of
-from queue_service.api.queue import QueueApi
 from queue_service.clock import Clock
 
-ROOT_ENDPOINTS = [
-    endpoint for endpoint in QUEUE_ENDPOINTS if endpoint.name in ("heartbeat", "lbheartbeat", "version")
-]
-"""Endpoints that exist at the server root as well (``queue-behaviour.md`` 1.1)."""
 PAGES = ("/docs", "/openapi.json")
 """Where FastAPI answers. Any other path must not build it: that takes a second of everybody's time."""
 
 
 class Application:
-    """The ASGI application of the service."""
+    """The ASGI application of the service. ``handlers``: an object of each class that the APIs name."""
 
-    def __init__(self, api: QueueApi, clock: Clock, permit: Permit, version: str) -> None:
+    def __init__(self, handlers: Iterable[object], clock: Clock, gate: Gate, version: str) -> None:
         self._version = version
-        self._queue = Pipeline(BASE_PATH, QUEUE_ENDPOINTS, api, clock, permit)
-        self._root = Pipeline("", ROOT_ENDPOINTS, api, clock, permit)
+        by_class = {type(handler): handler for handler in handlers}
+        self._apis = {
+            api.service: Pipeline(api.base_path, api.sections, by_class, clock, gate) for api in APIS
+        }
+        self._root = Pipeline("", [ROOT], by_class, clock, gate)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._application_of(scope)(scope, receive, send)
@@ -36,8 +35,10 @@ class Application:
     def _application_of(self, scope: Scope) -> ASGIApp:
         if scope["type"] == "http":
             path = raw_path_of(scope)
-            if path.startswith(BASE_PATH + "/"):
-                return self._queue
+            if path.startswith("/api/"):
+                api = self._apis.get(path.split("/", 3)[2])
+                if api is not None and path.startswith(api.base_path + "/"):
+                    return api
             if not path.startswith(PAGES):
                 return self._root
         return self._pages
@@ -47,7 +48,7 @@ class Application:
         """Documentation pages; built when first asked for, as most processes never are."""
         from fastapi import FastAPI  # an eighth of the time that the whole service takes to start
 
-        document = openapi(QUEUE_ENDPOINTS, BASE_PATH, self._version)
+        document = openapi(APIS, self._version)
         pages = FastAPI(title="Taskbus", version=self._version, docs_url="/docs", redoc_url=None)
 
         def described() -> dict[str, Any]:

@@ -1,11 +1,12 @@
-"""The declaration of an endpoint, and the call that its handler is given."""
+"""The declaration of an endpoint and of an API, and the call that a handler is given."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from queue_service.api.paging import decimal
 from queue_service.api.permit import Permit
+from queue_service.auth.request import SignedRequest
 from queue_service.core.task import Task
 from schemas.base import Document, Request
 
@@ -26,7 +27,7 @@ class Endpoint:
     category: str
     title: str
     description: str
-    handler: Callable[[Any, Any], Awaitable[Document | Mapping[str, Any] | None]]
+    handler: Callable[[Any, Any], Awaitable["Result"]]
     """A method of the class that holds the handlers; its second parameter is the :class:`Call`."""
     scopes: Any = None
     deferred: bool = False
@@ -36,6 +37,46 @@ class Endpoint:
     stability: str = "stable"
     multi_segment: str | None = None
     """The URL parameter that may span several segments."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Endpoints whose handlers are methods of one class."""
+
+    handlers: type
+    endpoints: Sequence[Endpoint]
+
+
+@dataclass(frozen=True)
+class Api:
+    """The endpoints below ``/api/<service>/<version>``."""
+
+    service: str
+    title: str
+    description: str
+    sections: Sequence[Section]
+    version: str = "v1"
+
+    @property
+    def base_path(self) -> str:
+        return f"/api/{self.service}/{self.version}"
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return tuple(endpoint for section in self.sections for endpoint in section.endpoints)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A reply with a status or headers of its own; most handlers return the body alone."""
+
+    status: int
+    body: Document | Mapping[str, Any]
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+Result = Answer | Document | Mapping[str, Any] | None
+"""What a handler returns; nothing is the status 204."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +92,8 @@ class Call(Generic[Body]):
     size: int
     """Bytes of the body."""
     permit: Permit
+    signed: SignedRequest = field(repr=False)
+    """What the caller's credentials sign, for the endpoints that test credentials."""
     disconnected: Callable[[], Awaitable[object]] = field(repr=False)
     """Returns when the client has gone."""
 

@@ -7,7 +7,6 @@ from queue_service.api.queue import QueueApi
 from schemas import queue as shapes
 from schemas.task import TaskDefinition
 
-BASE_PATH: Final = "/api/queue/v1"
 _PAGED: Final = ("continuationToken", "limit")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from queue_service.api.endpoint import Endpoint
+from queue_service.api.endpoint import Api, Endpoint
 from schemas.base import Wire
 from schemas.errors import ErrorResponse
 from schemas.ids import PARAMETER_PATTERNS, QUERY_PATTERNS
@@ -13,11 +13,11 @@ from schemas.ids import PARAMETER_PATTERNS, QUERY_PATTERNS
 _REFERENCE = "#/components/schemas/{model}"
 
 
-def openapi(endpoints: Iterable[Endpoint], base_path: str, version: str) -> dict[str, Any]:
-    """The document for these endpoints, as JSON values."""
-    table = list(endpoints)
-    inputs = {endpoint.input for endpoint in table if endpoint.input is not None}
-    outputs = {endpoint.output for endpoint in table if endpoint.output is not None} | {ErrorResponse}
+def openapi(apis: Iterable[Api], version: str) -> dict[str, Any]:
+    """The document for these APIs, as JSON values."""
+    table = [(api, endpoint) for api in apis for endpoint in api.endpoints]
+    inputs = {endpoint.input for _, endpoint in table if endpoint.input is not None}
+    outputs = {endpoint.output for _, endpoint in table if endpoint.output is not None} | {ErrorResponse}
     shapes: list[tuple[type[Wire], Any]] = [
         *((shape, "validation") for shape in sorted(inputs, key=_name)),
         *((shape, "serialization") for shape in sorted(outputs, key=_name)),
@@ -25,9 +25,9 @@ def openapi(endpoints: Iterable[Endpoint], base_path: str, version: str) -> dict
     references, definitions = models_json_schema(shapes, by_alias=True, ref_template=_REFERENCE)
     known = {shape: reference for (shape, _), reference in references.items()}
     paths: dict[str, dict[str, Any]] = {}
-    for endpoint in table:
-        path = base_path + endpoint.route.replace("<", "{").replace(">", "}")
-        paths.setdefault(path, {})[endpoint.method] = _operation(endpoint, known)
+    for api, endpoint in table:
+        path = api.base_path + endpoint.route.replace("<", "{").replace(">", "}")
+        paths.setdefault(path, {})[endpoint.method] = _operation(api, endpoint, known)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -44,10 +44,10 @@ def _name(shape: type[Wire]) -> str:
     return shape.__name__
 
 
-def _operation(endpoint: Endpoint, known: Mapping[Any, dict[str, Any]]) -> dict[str, Any]:
+def _operation(api: Api, endpoint: Endpoint, known: Mapping[Any, dict[str, Any]]) -> dict[str, Any]:
     operation: dict[str, Any] = {
-        "operationId": endpoint.name,
-        "tags": [endpoint.category],
+        "operationId": f"{api.service}.{endpoint.name}",
+        "tags": [f"{api.title}: {endpoint.category}"],
         "summary": endpoint.title,
         "description": _description(endpoint),
         "deprecated": endpoint.stability == "deprecated",

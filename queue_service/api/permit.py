@@ -1,11 +1,29 @@
 """What a caller may do. The pipeline and the handlers ask a permit; they never look at credentials."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Protocol
+
+from queue_service.auth.request import SignedRequest
 
 
 class Permit(Protocol):
     """The authorization of one request."""
+
+    @property
+    def client_id(self) -> str:
+        """Who calls; empty for an anonymous caller."""
+        ...
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """Everything the caller has, expanded, in normal form (``auth.md`` 3.2)."""
+        ...
+
+    @property
+    def expires(self) -> datetime:
+        """When the credentials end."""
+        ...
 
     def require(self, scopes: Any, parameters: Mapping[str, Any]) -> None:
         """Pass when the caller satisfies the scope expression, filled with these parameters.
@@ -15,10 +33,48 @@ class Permit(Protocol):
         ...
 
 
+class Gate(Protocol):
+    """Tells who calls."""
+
+    async def admit(self, request: SignedRequest) -> Permit:
+        """The permit of the caller. Raises AuthenticationFailed for credentials that are not valid."""
+        ...
+
+    async def refresh(self) -> bool:
+        """Look again at clients and roles before a call is refused; whether anything had changed.
+
+        What a process keeps of them in memory may be older than the database for a moment. So nobody is
+        refused for what another process has granted before the call began.
+        """
+        ...
+
+
 class _AllowAll:
+    client_id = ""
+    scopes: tuple[str, ...] = ("*",)
+    expires = datetime(9999, 12, 31, tzinfo=UTC)
+
     def require(self, scopes: Any, parameters: Mapping[str, Any]) -> None:
         return None
 
 
-ALLOW_ALL: Permit = _AllowAll()
-"""Lets everything pass: for a server that nobody but this machine can reach."""
+class _Nobody(_AllowAll):
+    scopes: tuple[str, ...] = ()
+
+    def require(self, scopes: Any, parameters: Mapping[str, Any]) -> None:
+        raise AssertionError("an endpoint without scopes asked for some")
+
+
+class _Open:
+    async def admit(self, request: SignedRequest) -> Permit:
+        return _ALLOW_ALL
+
+    async def refresh(self) -> bool:
+        return False
+
+
+_ALLOW_ALL: Permit = _AllowAll()
+NOBODY: Permit = _Nobody()
+"""The permit of calls that never look at credentials."""
+OPEN_GATE: Gate = _Open()
+"""Lets everybody do everything: for a server that nobody but this machine can reach."""

@@ -9,7 +9,7 @@ import random
 import re
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -18,13 +18,16 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 from starlette.types import Receive, Scope, Send
 
-from queue_service.api.endpoint import Call, Endpoint
+from queue_service.api.endpoint import Answer, Call, Endpoint, Result, Section
 from queue_service.api.errors import error_body, refused, schema_violations
-from queue_service.api.permit import Permit
+from queue_service.api.permit import NOBODY, Gate
 from queue_service.api.routing import BadEncoding, Match, Router
+from queue_service.auth.request import SignedRequest, host_and_port
 from queue_service.clock import Clock
 from queue_service.core.errors import (
+    AuthenticationFailed,
     InputTooLarge,
+    InsufficientScopes,
     InvalidRequestArguments,
     MalformedPayload,
     QueueError,
@@ -67,11 +70,8 @@ class _Request:
     headers: Mapping[bytes, bytes]
     endpoint: Endpoint
     params: Mapping[str, str]
-    payload: Any = None
-    size: int = 0
-
-    def __post_init__(self) -> None:
-        self.payload = {}
+    signed: SignedRequest
+    payload: Any = field(default_factory=dict)
 
     @property
     def content_type(self) -> bytes:
@@ -79,16 +79,25 @@ class _Request:
 
 
 class Pipeline:
-    """Serves the endpoints below ``base_path``; ``handlers`` is the object whose methods they name."""
+    """Serves the endpoints below ``base_path``; ``handlers`` holds an object of each section's class."""
 
     def __init__(
-        self, base_path: str, endpoints: Iterable[Endpoint], handlers: object, clock: Clock, permit: Permit
+        self,
+        base_path: str,
+        sections: Iterable[Section],
+        handlers: Mapping[type, object],
+        clock: Clock,
+        gate: Gate,
     ) -> None:
         self.base_path = base_path
-        self._handlers = handlers
-        self._router = Router(endpoints)
+        self._handlers = {
+            endpoint.name: handlers[section.handlers]
+            for section in sections
+            for endpoint in section.endpoints
+        }
+        self._router = Router(endpoint for section in sections for endpoint in section.endpoints)
         self._clock = clock
-        self._permit = permit
+        self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request whose raw path begins with ``base_path``."""
@@ -111,7 +120,7 @@ class Pipeline:
             return
         try:
             status, reply, extra = await self._answer(
-                _Request(headers, endpoint, match.params), scope, receive
+                _Request(headers, endpoint, match.params, _signed(scope, headers)), scope, receive
             )
         except ClientGone:
             return
@@ -123,10 +132,13 @@ class Pipeline:
         endpoint = request.endpoint
         extra: list[tuple[bytes, bytes]] = []
         try:
-            result = await self._checked(request, scope, receive)
+            await _read_body(request, receive)
+            result = await self._admitted(request, scope, receive)
+            if isinstance(result, Answer):
+                return result.status, _body(result.body), list(result.headers)
             if result is None:
                 return 204, b"", extra
-            return 200, result.to_json() if isinstance(result, Document) else to_json(result), extra
+            return 200, _body(result), extra
         except QueueError as error:
             if error.code == "AuthenticationFailed":
                 extra.append((b"www-authenticate", b"hawk"))
@@ -166,14 +178,21 @@ class Pipeline:
             status=status,
         )
 
-    async def _checked(
-        self, request: _Request, scope: Scope, receive: Receive
-    ) -> Document | Mapping[str, Any] | None:
+    async def _admitted(self, request: _Request, scope: Scope, receive: Receive) -> Result:
+        """Check and handle; before a caller is refused, clients and roles are looked at again."""
+        try:
+            return await self._checked(request, scope, receive)
+        except (AuthenticationFailed, InsufficientScopes):
+            if not await self._gate.refresh():
+                raise
+        return await self._checked(request, scope, receive)
+
+    async def _checked(self, request: _Request, scope: Scope, receive: Receive) -> Result:
         """The checks in the order of the wire, then the handler."""
         endpoint = request.endpoint
-        await _read_body(request, receive)
+        permit = NOBODY if endpoint.scopes is None else await self._gate.admit(request.signed)
         if endpoint.scopes is not None and not endpoint.deferred:
-            self._permit.require(endpoint.scopes, request.params)
+            permit.require(endpoint.scopes, request.params)
         _check_params(request.params)
         query = _check_query(endpoint, scope["query_string"])
         body = _validated(request)
@@ -183,11 +202,12 @@ class Pipeline:
             query=query,
             body=body,
             payload=request.payload,
-            size=request.size,
-            permit=self._permit,
+            size=len(request.signed.body),
+            permit=permit,
+            signed=request.signed,
             disconnected=lambda: _disconnected(receive),
         )
-        return await endpoint.handler(self._handlers, call)
+        return await endpoint.handler(self._handlers[endpoint.name], call)
 
 
 def raw_path_of(scope: Scope) -> str:
@@ -196,31 +216,52 @@ def raw_path_of(scope: Scope) -> str:
     return raw.split(b"?", 1)[0].decode("latin-1")
 
 
+def _signed(scope: Scope, headers: Mapping[bytes, bytes]) -> SignedRequest:
+    query = scope["query_string"]
+    host, port = host_and_port(headers, scope.get("scheme", "http"))
+    authorization = headers.get(b"authorization")
+    return SignedRequest(
+        method=scope["method"],
+        resource=raw_path_of(scope) + ("?" + query.decode("latin-1") if query else ""),
+        host=host,
+        port=port,
+        authorization=None if authorization is None else authorization.decode("latin-1"),
+        content_type=headers.get(b"content-type", b"").decode("latin-1"),
+    )
+
+
+def _body(value: Document | Mapping[str, Any]) -> bytes:
+    return value.to_json() if isinstance(value, Document) else to_json(value)
+
+
 def _implied(match: Match) -> set[str]:
     return {"OPTIONS", "HEAD"} if "get" in match.methods else {"OPTIONS"}
 
 
 async def _read_body(request: _Request, receive: Receive) -> None:
-    """Read and parse the body. Only JSON is read; anything else counts as no body."""
-    if request.content_type != _JSON:
+    """Read the body when it counts: JSON is parsed, and what the signature covers is kept."""
+    is_json = request.content_type == _JSON
+    if not is_json and not request.signed.covers_body:
         return
     announced = request.headers.get(b"content-length", b"0")
     if announced.isdigit() and len(announced) < 20 and int(announced) > MAX_BODY:
         raise _too_large()
     parts: list[bytes] = []
-    more = True
+    size, more = 0, True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
         part = message.get("body", b"")
-        request.size += len(part)
-        if request.size > MAX_BODY:
+        size += len(part)
+        if size > MAX_BODY:
             raise _too_large()
         parts.append(part)
         more = message.get("more_body", False)
     raw = b"".join(parts)
     if raw:
+        request.signed = replace(request.signed, body=raw)
+    if raw and is_json:
         request.payload = _parse(raw)
 
 

@@ -59,7 +59,7 @@ class Router:
 
 
 def _compile(endpoint: Endpoint) -> _Pattern:
-    segments = tuple(endpoint.route[1:].split("/"))
+    segments = tuple(endpoint.route.strip("/").split("/"))
     multi = None
     if endpoint.multi_segment is not None:
         multi = segments.index(f"<{endpoint.multi_segment}>")

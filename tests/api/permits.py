@@ -5,17 +5,34 @@ Scope expressions: ``auth.md`` 3.3.
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
+from queue_service.auth.request import SignedRequest
 from queue_service.core.errors import AuthenticationFailed, InsufficientScopes
 
 
 class ScriptedPermit:
-    """Passes or refuses everything; ``asked`` holds each scope expression, filled."""
+    """The gate, and the permit of every caller: passes or refuses everything.
+
+    ``asked`` holds each scope expression, filled.
+    """
+
+    client_id = "tester"
+    scopes = ("*",)
+    expires = datetime(2100, 1, 1, tzinfo=UTC)
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
         self.refusal: AuthenticationFailed | InsufficientScopes | None = None
+
+    async def admit(self, request: SignedRequest) -> "ScriptedPermit":
+        if isinstance(self.refusal, AuthenticationFailed):
+            raise self.refusal
+        return self
+
+    async def refresh(self) -> bool:
+        return False
 
     def deny(self) -> None:
         """From now on the caller lacks every scope."""

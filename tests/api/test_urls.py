@@ -290,7 +290,7 @@ async def test_the_api_is_described_at_openapi_json(queue: RunningQueue) -> None
         for path, methods in document["paths"].items()
         for operation in methods.values()
     }
-    assert operations["claimWork"] == f"{BASE}/claim-work/{{taskQueueId}}"
+    assert operations["queue.claimWork"] == f"{BASE}/claim-work/{{taskQueueId}}"
 
 
 @pytest.mark.timeout(10)

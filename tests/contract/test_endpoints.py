@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import pytest
 
+from queue_service.api.apis import QUEUE
 from queue_service.api.endpoint import Endpoint
-from queue_service.api.endpoints import BASE_PATH, QUEUE_ENDPOINTS
 from schemas.errors import ERROR_STATUS
 from schemas.ids import PARAMETER_PATTERNS, QUERY_PATTERNS
 from tests.contract.reference import load
@@ -18,7 +18,7 @@ CATEGORIES: Final = {"Tasks", "Task Groups", "Task-Groups", "Worker Interface", 
 ENTRIES: Final[dict[str, dict[str, Any]]] = {
     entry["name"]: entry for entry in REFERENCE["entries"] if entry["category"] in CATEGORIES
 }
-OURS: Final[dict[str, Endpoint]] = {endpoint.name: endpoint for endpoint in QUEUE_ENDPOINTS}
+OURS: Final[dict[str, Endpoint]] = {endpoint.name: endpoint for endpoint in QUEUE.endpoints}
 
 IMMEDIATE: Final = {
     "task", "status", "listTaskGroup", "getTaskGroup", "listDependentTasks",
@@ -44,12 +44,12 @@ def schema_name(shape: Any) -> str | None:
 
 
 def test_the_base_path_is_that_of_the_reference() -> None:
-    assert REFERENCE["basePath"] == BASE_PATH
+    assert REFERENCE["basePath"] == QUEUE.base_path
 
 
 def test_every_endpoint_of_the_categories_is_there_and_no_other() -> None:
     assert set(OURS) == set(ENTRIES)
-    assert len(QUEUE_ENDPOINTS) == len(OURS)
+    assert len(QUEUE.endpoints) == len(OURS)
 
 
 @pytest.mark.parametrize("name", ENTRIES)

@@ -1,0 +1,10 @@
+"""Task queues and workers as they were last seen."""
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
