@@ -85,7 +85,6 @@ class Service:
             self.settings.limits(),
             self.issuer,
             long_poll=self.settings.long_poll,
-            version=self.version,
         )
         self._stack.push_async_callback(self.api.close)
         self.application = Application([self.api], self.clock, OPEN_GATE, self.version)

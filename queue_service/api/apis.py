@@ -4,17 +4,13 @@ from typing import Final
 
 from queue_service.api.endpoint import Api, Section
 from queue_service.api.endpoints import QUEUE_ENDPOINTS
+from queue_service.api.monitoring import MONITORING
 from queue_service.api.queue import QueueApi
 
 QUEUE: Final = Api(
     "queue",
     "Queue",
     "Tasks and their runs: created by schedulers, claimed and resolved by workers, told on the bus.",
-    [Section(QueueApi, QUEUE_ENDPOINTS)],
+    [Section(QueueApi, QUEUE_ENDPOINTS), MONITORING],
 )
 APIS: Final = (QUEUE,)
-ROOT: Final = Section(
-    QueueApi,
-    [endpoint for endpoint in QUEUE_ENDPOINTS if endpoint.name in ("heartbeat", "lbheartbeat", "version")],
-)
-"""Endpoints that exist at the server root as well (``queue-behaviour.md`` 1.1)."""

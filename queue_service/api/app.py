@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from queue_service.api.apis import APIS, ROOT
+from queue_service.api.apis import APIS
+from queue_service.api.monitoring import ROOT, Monitoring
 from queue_service.api.openapi import openapi
 from queue_service.api.permit import Gate
 from queue_service.api.pipeline import Pipeline, raw_path_of
@@ -23,7 +24,7 @@ class Application:
 
     def __init__(self, handlers: Iterable[object], clock: Clock, gate: Gate, version: str) -> None:
         self._version = version
-        by_class = {type(handler): handler for handler in handlers}
+        by_class = {type(handler): handler for handler in (*handlers, Monitoring(version))}
         self._apis = {
             api.service: Pipeline(api.base_path, api.sections, by_class, clock, gate) for api in APIS
         }

@@ -343,46 +343,5 @@ def _work() -> list[Endpoint]:
     ]
 
 
-def _monitoring() -> list[Endpoint]:
-    return [
-        Endpoint(
-            name="ping",
-            method="get",
-            route="/ping",
-            category="Monitoring",
-            title="Ping",
-            description="Answers while the process serves requests; `uptime` is in seconds.",
-            handler=QueueApi.ping,
-        ),
-        Endpoint(
-            name="lbheartbeat",
-            method="get",
-            route="/__lbheartbeat__",
-            category="Monitoring",
-            title="Load balancer heartbeat",
-            description="Answers while the process serves requests.",
-            handler=QueueApi.heartbeat,
-        ),
-        Endpoint(
-            name="heartbeat",
-            method="get",
-            route="/__heartbeat__",
-            category="Monitoring",
-            title="Heartbeat",
-            description="Answers while the process serves requests.",
-            handler=QueueApi.heartbeat,
-        ),
-        Endpoint(
-            name="version",
-            method="get",
-            route="/__version__",
-            category="Monitoring",
-            title="Version",
-            description="Which program this is.",
-            handler=QueueApi.version,
-        ),
-    ]
-
-
-QUEUE_ENDPOINTS: Final[tuple[Endpoint, ...]] = (*_tasks(), *_groups(), *_work(), *_monitoring())
-"""Every endpoint of the queue service; the handlers are methods of :class:`QueueApi`."""
+QUEUE_ENDPOINTS: Final[tuple[Endpoint, ...]] = (*_tasks(), *_groups(), *_work())
+"""The endpoints about tasks; the handlers are methods of :class:`QueueApi`."""

@@ -1,7 +1,6 @@
 """The handlers of the queue's API: what is left of a call after the pipeline has checked it."""
 
 import re
-import time
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
@@ -68,15 +67,12 @@ class QueueApi:
         issuer: Issuer,
         *,
         long_poll: float = 20.0,
-        version: str = "0",
     ) -> None:
         self._database = database
         self._clock = clock
         self._limits = limits
         self._issuer = issuer
         self._long_poll = long_poll
-        self._version = version
-        self._started = time.monotonic()
         self._creations = Batcher[Creation, Task](self._run_creations)
         self._changes = Batcher[TaskCall, Task](self._run_changes)
         self.desk = WorkDesk(self._run_claims, poll_seconds=None if database.is_sqlite else 1.0)
@@ -298,22 +294,6 @@ class QueueApi:
         return await self._report(
             call, lambda task, now: transitions.report_exception(task, run_id, reason, now)
         )
-
-    # ---- monitoring -----------------------------------------------------------------------------------
-
-    async def ping(self, call: PlainCall) -> dict[str, object]:
-        return {"alive": True, "uptime": round(time.monotonic() - self._started, 3)}
-
-    async def heartbeat(self, call: PlainCall) -> dict[str, object]:
-        return {}
-
-    async def version(self, call: PlainCall) -> dict[str, object]:
-        return {
-            "version": self._version,
-            "commit": "",
-            "source": "taskbus",
-            "build": "",
-        }
 
     # ---- parts ----------------------------------------------------------------------------------------
 

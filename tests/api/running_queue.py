@@ -39,7 +39,7 @@ class RunningQueue:
         self.limits = limits or Limits()
         self.permit = ScriptedPermit()
         self.database = open_database(url, clock, pool_size=5, synchronous="OFF")
-        self.api = QueueApi(self.database, clock, self.limits, ISSUER, long_poll=long_poll, version="1.2.3")
+        self.api = QueueApi(self.database, clock, self.limits, ISSUER, long_poll=long_poll)
         self.application = Application([self.api], clock, self.permit, "1.2.3")
         self.loops = Loops(self.database, self.limits)
         self.claim_passes: asyncio.Queue[Sequence[Sequence[Claimed]]] = asyncio.Queue()
