@@ -15,6 +15,9 @@ WORKER_TYPE_PATTERN: Final = r"[a-z]([-a-z0-9]{0,36}[a-z0-9])?"
 TASK_QUEUE_ID_PATTERN: Final = GENERIC_ID_PATTERN + "/" + WORKER_TYPE_PATTERN
 PROJECT_ID_PATTERN: Final = r"[a-zA-Z0-9._/-]{1,500}"
 PRINTABLE_PATTERN: Final = r"[ -~]*"
+CLIENT_ID_PATTERN: Final = r"[A-Za-z0-9!@/:.+|_-]{1,500}"
+ROLE_ID_PATTERN: Final = r"[ -~]{1,500}"
+ACCESS_TOKEN_PATTERN: Final = r"[A-Za-z0-9_-]{22,66}"
 
 
 def slugid() -> str:
@@ -40,6 +43,8 @@ WorkerId = Annotated[str, _whole(GENERIC_ID_PATTERN)]
 SchedulerId = Annotated[str, _whole(GENERIC_ID_PATTERN)]
 ProjectId = Annotated[str, _whole(PROJECT_ID_PATTERN)]
 Scope = Annotated[str, _whole(PRINTABLE_PATTERN)]
+ClientId = Annotated[str, _whole(CLIENT_ID_PATTERN)]
+RoleId = Annotated[str, _whole(ROLE_ID_PATTERN)]
 
 PARAMETER_PATTERNS: Final[dict[str, str]] = {
     "taskId": SLUGID_PATTERN,
@@ -51,6 +56,8 @@ PARAMETER_PATTERNS: Final[dict[str, str]] = {
     "workerId": GENERIC_ID_PATTERN,
     "runId": r"[0-9]+",
     "name": r"[\x20-\x7e]+",
+    "clientId": CLIENT_ID_PATTERN,
+    "roleId": ROLE_ID_PATTERN,
 }
 """What a URL parameter must match as a whole, by its name."""
 
@@ -58,5 +65,6 @@ QUERY_PATTERNS: Final[dict[str, str]] = {
     "continuationToken": r"(?s:.*.)",
     "limit": r"[0-9]+",
     "quarantined": r"true|false",
+    "prefix": PRINTABLE_PATTERN,
 }
 """What a query-string value must match as a whole, by its key."""

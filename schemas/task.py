@@ -61,18 +61,20 @@ def _unique(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+UNIQUE: Final = AfterValidator(_unique)
 UNIQUE_ITEMS: Final[dict[str, JsonValue]] = {"uniqueItems": True}
+"""Stands beside :data:`UNIQUE`, for the schema."""
 
 RunId = Annotated[int, Field(ge=0, le=1000), INTEGRAL]
 Routes = Annotated[
     tuple[Annotated[str, StringConstraints(strict=True, min_length=1, max_length=249)], ...],
     Field(max_length=MAX_ROUTES, json_schema_extra=UNIQUE_ITEMS),
-    AfterValidator(_unique),
+    UNIQUE,
 ]
 Dependencies = Annotated[
     tuple[TaskId, ...],
     Field(max_length=MAX_DEPENDENCIES, json_schema_extra=UNIQUE_ITEMS),
-    AfterValidator(_unique),
+    UNIQUE,
 ]
 Retries = Annotated[int, Field(ge=0, le=MAX_RETRIES), INTEGRAL]
 Tags = dict[Text, Annotated[str, StringConstraints(strict=True, max_length=4096)]]
