@@ -40,10 +40,12 @@ class Deployment:
 
 
 @contextmanager
-def deployed(directory: Path, database_url: str = "", amqp_url: str = "") -> Iterator[Deployment]:
+def deployed(
+    directory: Path, database_url: str = "", amqp_url: str = "", **further: str
+) -> Iterator[Deployment]:
     """``taskbus serve`` until the end of the block: on SQLite and the built-in broker unless URLs are given.
 
-    ``directory`` takes what the service keeps on disk, and its log.
+    ``directory`` takes what the service keeps on disk, and its log; ``further`` are settings by name.
     """
     amqp_port = free_port()
     settings = {
@@ -55,6 +57,7 @@ def deployed(directory: Path, database_url: str = "", amqp_url: str = "") -> Ite
         "TASKBUS_ROOT_ACCESS_TOKEN": ROOT_TOKEN,
         "TASKBUS_ARTIFACTS_DIRECTORY": str(directory / "artifacts"),
         "TASKBUS_LONG_POLL": "1",
+        **{f"TASKBUS_{name.upper()}": value for name, value in further.items()},
     }
     with (directory / "service.log").open("w") as log:
         process = subprocess.Popen(
