@@ -150,7 +150,7 @@ class AuthenticateHawkRequest(Request):
     resource: HeaderText
     host: Annotated[str, StringConstraints(strict=True, max_length=1024)]
     port: Annotated[int, Field(ge=0, le=65535), INTEGRAL]
-    authorization: Annotated[HeaderText, Field(repr=False)] | None = None
+    authorization: Annotated[HeaderText | None, Field(repr=False)] = None
     source_ip: Annotated[str, StringConstraints(strict=True, max_length=100)] | None = None
 
 

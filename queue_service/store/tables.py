@@ -27,6 +27,7 @@ RUNNING = "state = 'running'"
 UNRESOLVED = "state IN ('unscheduled', 'pending', 'running')"
 NEVER_RESOLVED = "ever_resolved = 0"
 UNSATISFIED = "satisfied = 0"
+DELETED_ON_EXPIRATION = "delete_on_expiration = 1"
 
 task_definitions = Table(
     "task_definitions",
@@ -131,4 +132,45 @@ leases = Table(
     Column("name", Text, primary_key=True),
     Column("holder", Text, nullable=False),
     Column("expires", Milliseconds, nullable=False),
+)
+
+access_state = Table(
+    "access_state",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False, comment="always 1"),
+    Column("generation", BigInteger, nullable=False, comment="counts the changes of clients and roles"),
+    Column("created", Milliseconds, nullable=False, comment="when the service started first"),
+)
+
+clients = Table(
+    "clients",
+    metadata,
+    Column("client_id", Id, primary_key=True),
+    Column("description", Text, nullable=False),
+    Column("scopes", Text, nullable=False, comment="JSON array"),
+    Column("sealed_token", Text, nullable=False, comment="the access token, encrypted"),
+    Column("key_id", Text, nullable=False, comment="which key it was encrypted with"),
+    Column("expires", Milliseconds, nullable=False),
+    Column("created", Milliseconds, nullable=False),
+    Column("last_modified", Milliseconds, nullable=False),
+    Column("last_date_used", Milliseconds, nullable=False),
+    Column("last_rotated", Milliseconds, nullable=False),
+    Column("disabled", SmallInteger, nullable=False),
+    Column("delete_on_expiration", SmallInteger, nullable=False),
+)
+Index(
+    "clients_expires",
+    clients.c.expires,
+    sqlite_where=text(DELETED_ON_EXPIRATION),
+    postgresql_where=text(DELETED_ON_EXPIRATION),
+)
+
+roles = Table(
+    "roles",
+    metadata,
+    Column("role_id", Id, primary_key=True),
+    Column("scopes", Text, nullable=False, comment="JSON array, sorted"),
+    Column("description", Text, nullable=False),
+    Column("created", Milliseconds, nullable=False),
+    Column("last_modified", Milliseconds, nullable=False),
 )
