@@ -7,14 +7,23 @@ from typing import Final, Protocol
 
 MAX_KEY: Final = 200
 _KEY: Final = re.compile(r"[a-z0-9_-]+(/[a-z0-9_-]+)*")
+_CONTENT_TYPE: Final = re.compile(r"[ -~]{0,255}")
 
 
 class InvalidKey(ValueError):
     """A key is 1 to 200 of ``a-z0-9_-/``, in parts that are not empty: safe as a path and as an S3 key."""
 
 
+class InvalidContentType(ValueError):
+    """A content type is a line of printable ASCII: it travels as a header."""
+
+
+class BlobsUnavailable(Exception):
+    """The bytes cannot be reached now, such as a bucket that does not answer; try again."""
+
+
 class BlobStore(Protocol):
-    """Keeps blobs by key. Every method raises InvalidKey for a key that :func:`checked` refuses.
+    """Keeps blobs by key. Every method raises InvalidKey for a key that :func:`checked_key` refuses.
 
     A blob is visible once its upload is complete, and as a whole: what was cut in the middle never is.
     A second upload of a key replaces the first in one step.
@@ -28,7 +37,7 @@ class BlobStore(Protocol):
         """An absolute URL that takes one HTTP PUT, answered with 200, until ``expires``.
 
         The PUT must have this content type and, unless None, this length in bytes. Its content encoding is
-        kept and the bytes are stored as they come.
+        kept and the bytes are stored as they come. Raises InvalidContentType.
         """
         ...
 
@@ -40,16 +49,26 @@ class BlobStore(Protocol):
         ...
 
     async def size(self, key: str) -> int | None:
-        """The length in bytes as stored; None without a complete upload."""
+        """The length in bytes as stored; None without a complete upload. Raises BlobsUnavailable."""
         ...
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """Delete these blobs, any number of them; those that do not exist are no error."""
+        """Delete these blobs, any number of them; those that do not exist are no error.
+
+        Raises BlobsUnavailable when some may be left.
+        """
         ...
 
 
-def checked(key: str) -> str:
+def checked_key(key: str) -> str:
     """The key itself. Raises InvalidKey."""
     if len(key) > MAX_KEY or _KEY.fullmatch(key) is None:
         raise InvalidKey(f"{key[:MAX_KEY]!r} is no key. {InvalidKey.__doc__}")
     return key
+
+
+def checked_content_type(content_type: str) -> str:
+    """The content type as it travels: without space around it. Raises InvalidContentType."""
+    if _CONTENT_TYPE.fullmatch(content_type) is None:
+        raise InvalidContentType(f"{content_type!r} is no content type. {InvalidContentType.__doc__}")
+    return content_type.strip(" ")
