@@ -11,7 +11,15 @@ from datetime import datetime
 import structlog
 
 from queue_service.store.database import Database
-from queue_service.store.signals import OutboxFilled, QueueFilled, Signal, Signals, TasksResolved, TimerSet
+from queue_service.store.signals import (
+    AccessChanged,
+    OutboxFilled,
+    QueueFilled,
+    Signal,
+    Signals,
+    TasksResolved,
+    TimerSet,
+)
 from schemas.times import from_ms, to_ms
 
 logger = structlog.get_logger(__name__)
@@ -36,6 +44,8 @@ def encode(signal: Signal) -> str:
             return f"queue {task_queue_id}"
         case TimerSet(timer, due):
             return f"timer {timer} {to_ms(due)}"
+        case AccessChanged():
+            return "access"
 
 
 def decode(text: str) -> Signal | None:
@@ -45,6 +55,8 @@ def decode(text: str) -> Signal | None:
             return OutboxFilled()
         case ["resolved"]:
             return TasksResolved()
+        case ["access"]:
+            return AccessChanged()
         case ["queue", task_queue_id]:
             return QueueFilled(task_queue_id)
         case ["timer", ("claim" | "deadline" | "expiry") as timer, milliseconds]:

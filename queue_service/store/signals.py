@@ -31,7 +31,12 @@ class TimerSet:
     due: datetime
 
 
-Signal = OutboxFilled | TasksResolved | QueueFilled | TimerSet
+@dataclass(frozen=True, slots=True)
+class AccessChanged:
+    """Clients or roles changed: what is kept of them in memory is old."""
+
+
+Signal = OutboxFilled | TasksResolved | QueueFilled | TimerSet | AccessChanged
 Subscriber = Callable[[Signal], None]
 
 
