@@ -97,6 +97,11 @@ class Change:
             and (self.before is None or len(self.before.runs) < len(self.after.runs))
         )
 
+    @property
+    def claims(self) -> bool:
+        """Whether a worker took the run by this change."""
+        return self.after.state == "running" and (self.before is None or self.before.state != "running")
+
 
 def nothing(task: Task) -> Change:
     """The change that changes and tells nothing."""

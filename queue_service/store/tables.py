@@ -27,6 +27,7 @@ RUNNING = "state = 'running'"
 UNRESOLVED = "state IN ('unscheduled', 'pending', 'running')"
 NEVER_RESOLVED = "ever_resolved = 0"
 UNSATISFIED = "satisfied = 0"
+EVER_QUARANTINED = "quarantine_until IS NOT NULL"
 DELETED_ON_EXPIRATION = "delete_on_expiration = 1"
 
 task_definitions = Table(
@@ -47,6 +48,7 @@ tasks = Table(
     Column("project_id", Text, nullable=False),
     Column("task_group_id", Id, nullable=False),
     Column("priority", SmallInteger, nullable=False, comment="place in PRIORITIES, 0 is the most urgent"),
+    # A claim takes a place of its own: among running runs it is the age of the claim.
     Column("queue_order", BigInteger, comment="age of the pending run among its equals"),
     Column("taken_until", Milliseconds, comment="when the running run's claim expires"),
     Column("deadline", Milliseconds, nullable=False),
@@ -59,16 +61,27 @@ tasks = Table(
     Column("routes", Text, nullable=False, comment="JSON array"),
     Column("tags", Text, nullable=False, comment="JSON object"),
     Column("runs", Text, nullable=False, comment="JSON array of runs as on the wire"),
+    Column("worker", Id, comment="<workerGroup>/<workerId> that has the running run"),
 )
 Index(
     "tasks_pending",
     tasks.c.task_queue_id,
     tasks.c.priority,
     tasks.c.queue_order,
+    tasks.c.deadline,
     sqlite_where=text(PENDING),
     postgresql_where=text(PENDING),
 )
 Index("tasks_running", tasks.c.taken_until, sqlite_where=text(RUNNING), postgresql_where=text(RUNNING))
+Index(
+    "tasks_claimed",
+    tasks.c.task_queue_id,
+    tasks.c.worker,
+    tasks.c.queue_order,
+    tasks.c.taken_until,
+    sqlite_where=text(RUNNING),
+    postgresql_where=text(RUNNING),
+)
 Index("tasks_unresolved", tasks.c.deadline, sqlite_where=text(UNRESOLVED), postgresql_where=text(UNRESOLVED))
 Index("tasks_group", tasks.c.task_group_id, tasks.c.task_id)
 Index(
@@ -173,4 +186,37 @@ roles = Table(
     Column("description", Text, nullable=False),
     Column("created", Milliseconds, nullable=False),
     Column("last_modified", Milliseconds, nullable=False),
+)
+
+
+# ---- workers -----------------------------------------------------------------------------------------
+
+task_queues = Table(
+    "task_queues",
+    metadata,
+    Column("task_queue_id", Id, primary_key=True),
+    Column("provisioner_id", Id, nullable=False),
+    Column("last_date_active", Milliseconds, nullable=False),
+    Column("expires", Milliseconds, nullable=False, index=True),
+)
+Index("task_queues_provisioner", task_queues.c.provisioner_id, task_queues.c.task_queue_id)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("task_queue_id", Id, primary_key=True),
+    Column("worker_group", Id, primary_key=True),
+    Column("worker_id", Id, primary_key=True),
+    Column("first_claim", Milliseconds, nullable=False),
+    Column("last_date_active", Milliseconds, nullable=False),
+    Column("expires", Milliseconds, nullable=False, index=True),
+    Column("recent_tasks", Text, nullable=False, comment="JSON array, oldest first"),
+    Column("quarantine_until", Milliseconds),
+    Column("quarantine_details", Text, nullable=False, comment="JSON array, who asked for it and why"),
+)
+Index(
+    "workers_quarantined",
+    workers.c.quarantine_until,
+    sqlite_where=text(EVER_QUARANTINED),
+    postgresql_where=text(EVER_QUARANTINED),
 )

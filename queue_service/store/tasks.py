@@ -90,6 +90,7 @@ _COLUMN_TYPES: Final[dict[str, Any]] = {
     "routes": Text,
     "tags": Text,
     "runs": Text,
+    "worker": Text,
 }
 _MUTABLE: Final = (
     "state",
@@ -99,6 +100,7 @@ _MUTABLE: Final = (
     "ever_resolved",
     "claimed_by_id",
     "runs",
+    "worker",
 )
 
 _created = Rows("given", **_COLUMN_TYPES)
@@ -249,7 +251,7 @@ def _row(tx: Tx, change: Change) -> dict[str, Any]:
         "project_id": task.project_id,
         "task_group_id": task.task_group_id,
         "priority": PRIORITIES.index(task.priority),
-        "queue_order": tx.next_queue_order() if change.queues else None,
+        "queue_order": tx.next_queue_order() if change.queues or change.claims else None,
         "taken_until": to_ms(run.taken_until) if holds and run and run.taken_until else None,
         "deadline": to_ms(task.deadline),
         "expires": to_ms(task.expires),
@@ -261,6 +263,7 @@ def _row(tx: Tx, change: Change) -> dict[str, Any]:
         "routes": to_json(task.routes).decode(),
         "tags": to_json(task.tags).decode(),
         "runs": _RUNS.dump_json(task.runs, by_alias=True, exclude_none=True).decode(),
+        "worker": f"{run.worker_group}/{run.worker_id}" if holds and run else None,
     }
 
 

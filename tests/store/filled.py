@@ -17,7 +17,8 @@ _TASKS = """
         n % 7, 1714564800000000 + n, CASE WHEN n % 10 = 3 THEN 1714564800000 + n END,
         1714564800000 + n * 1000, 1714564800000 + n * 10000, 'all-completed', 5, 5,
         CASE WHEN n % 10 > 3 THEN 1 ELSE 0 END, 0, '[]', '{"kind":"build"}',
-        '[{"runId":0,"state":"pending","reasonCreated":"scheduled","scheduled":"2024-05-01T12:00:00.000Z"}]'
+        '[{"runId":0,"state":"pending","reasonCreated":"scheduled","scheduled":"2024-05-01T12:00:00.000Z"}]',
+        CASE WHEN n % 10 = 3 THEN 'group/worker' || CAST(n / 10 % 500 AS TEXT) END
     FROM numbers
 """
 _ROWS: Final = {
@@ -35,6 +36,17 @@ _ROWS: Final = {
         60_000,
         "SELECT 'task' || CAST(100000 + n / 2 AS TEXT), 'task' || CAST(100000 + n AS TEXT), 'all-completed',"
         " CASE WHEN n % 5 < 4 THEN 0 ELSE 1 END, 1714564800000 + n FROM numbers",
+    ),
+    "task_queues": (
+        20_000,
+        "SELECT 'prov' || CAST(n % 20 AS TEXT) || '/type' || CAST(n AS TEXT), 'prov' || CAST(n % 20 AS TEXT),"
+        " 1714564800000 + n, 1714564800000 + n * 1000 FROM numbers",
+    ),
+    "workers": (
+        40_000,
+        "SELECT 'prov/type' || CAST(n % 20 AS TEXT), 'group', 'worker' || CAST(n AS TEXT),"
+        " 1714564800000, 1714564800000 + n, 1714564800000 + n * 1000, '[]',"
+        " CASE WHEN n % 100 = 0 THEN 1714564800000 + n END, '[]' FROM numbers",
     ),
     "resolutions": (5000, "SELECT n, 'task' || CAST(100000 + n AS TEXT), 'completed' FROM numbers"),
     "outbox": (

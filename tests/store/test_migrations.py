@@ -42,7 +42,7 @@ def described(connection: Connection) -> dict[str, Any]:
     """Everything of the schema that a statement may depend on, partial indexes and collations included."""
     if connection.dialect.name == "sqlite":
         rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'alembic%'"))
-        return {row.name: " ".join((row.sql or "").split()) for row in rows if "alembic" not in row.name}
+        return {row.name: _clauses(row.sql or "") for row in rows if "alembic" not in row.name}
     indexes = connection.execute(
         text("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'")
     )
@@ -54,6 +54,13 @@ def described(connection: Connection) -> dict[str, Any]:
     )
     found = {row[0]: tuple(row[1:]) for row in (*indexes, *columns)}
     return {name: facts for name, facts in found.items() if "alembic" not in name}
+
+
+def _clauses(sql: str) -> list[str]:
+    """What a statement of SQLite says, in any order: a column that was added later stands at the end."""
+    head, _, rest = " ".join(sql.split()).partition(" (")
+    body, _, tail = rest.rpartition(")")
+    return [head, *sorted(clause.strip() for clause in body.split(",")), tail]
 
 
 async def test_migrated_schema_has_no_difference_to_the_tables(empty: Database) -> None:

@@ -36,7 +36,7 @@ class Hot:
 IDS = '[{"task_id": "task100007"}]'
 CHANGED = (
     '[{"task_id": "task100007", "version": 1, "queue_order": null, "state": "running", "priority": 1,'
-    ' "taken_until": 1, "retries_left": 5, "ever_resolved": 0, "claimed_by_id": 0, "runs": "[]"}]'
+    ' "taken_until": 1, "retries_left": 5, "ever_resolved": 0, "claimed_by_id": 0, "runs": "[]", "worker": null}]'
 )
 EDGES = '[{"required_task_id": "task100007", "dependent_task_id": "task100014"}]'
 DUE: Final = {"now": NOW, "wanted": 100}
