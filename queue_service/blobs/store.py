@@ -48,6 +48,10 @@ class BlobStore(Protocol):
         """
         ...
 
+    async def write(self, key: str, data: bytes, *, content_type: str) -> None:
+        """Store a small blob that came inside a call, as one complete upload (``dataInline`` of objects)."""
+        ...
+
     async def size(self, key: str) -> int | None:
         """The length in bytes as stored; None without a complete upload. Raises BlobsUnavailable."""
         ...
