@@ -17,6 +17,7 @@ PROJECT_ID_PATTERN: Final = r"[a-zA-Z0-9._/-]{1,500}"
 PRINTABLE_PATTERN: Final = r"[ -~]*"
 CLIENT_ID_PATTERN: Final = r"[A-Za-z0-9!@/:.+|_-]{1,500}"
 ROLE_ID_PATTERN: Final = r"[ -~]{1,500}"
+INDEX_PATH_PATTERN: Final = r"(?!.{256})[a-zA-Z0-9_!~*'()%-]+(?:\.[a-zA-Z0-9_!~*'()%-]+)*"
 ACCESS_TOKEN_PATTERN: Final = r"[A-Za-z0-9_-]{22,66}"
 
 
@@ -58,6 +59,9 @@ PARAMETER_PATTERNS: Final[dict[str, str]] = {
     "name": r"[\x20-\x7e]+",
     "clientId": CLIENT_ID_PATTERN,
     "roleId": ROLE_ID_PATTERN,
+    "indexPath": INDEX_PATH_PATTERN,
+    "namespace": INDEX_PATH_PATTERN,
+    "workerPoolId": TASK_QUEUE_ID_PATTERN,
 }
 """What a URL parameter must match as a whole, by its name."""
 
@@ -66,5 +70,6 @@ QUERY_PATTERNS: Final[dict[str, str]] = {
     "limit": r"[0-9]+",
     "quarantined": r"true|false",
     "prefix": PRINTABLE_PATTERN,
+    "since": r"[0-9TtZz:.+ -]+",
 }
 """What a query-string value must match as a whole, by its key."""
