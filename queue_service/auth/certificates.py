@@ -1,0 +1,1 @@
+"""Certificates of temporary credentials (``auth.md`` 2)."""

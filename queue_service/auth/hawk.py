@@ -1,0 +1,1 @@
+"""Hawk: signatures of requests and signed URLs (``auth.md`` 1)."""
