@@ -1,7 +1,9 @@
 """The declaration of an endpoint and of an API, and the call that a handler is given."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from queue_service.api.paging import decimal
@@ -37,6 +39,13 @@ class Endpoint:
     stability: str = "stable"
     multi_segment: str | None = None
     """The URL parameter that may span several segments."""
+    optional: str | None = None
+    """The last URL parameter, when it may be left out."""
+
+    @cached_property
+    def args(self) -> tuple[str, ...]:
+        """The URL parameters in their order."""
+        return tuple(re.findall(r"<(\w+)>", self.route))
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ class Pipeline:
             return
         try:
             status, reply, extra = await self._answer(
-                _Request(headers, endpoint, match.params, _signed(scope, headers)), scope, receive
+                _Request(headers, endpoint, match.params(endpoint), _signed(scope, headers)), scope, receive
             )
         except ClientGone:
             return

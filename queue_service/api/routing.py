@@ -4,11 +4,13 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from queue_service.api.endpoint import Endpoint
 
-_BROKEN_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
+PARAMETER: Final = "<>"
+_BROKEN_ESCAPE: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
 class BadEncoding(Exception):
@@ -17,10 +19,14 @@ class BadEncoding(Exception):
 
 @dataclass(frozen=True)
 class Match:
-    """The methods that exist at a path, and the parameters in it."""
+    """The methods that exist at a path, and the values in it."""
 
     methods: dict[str, Endpoint]
-    params: dict[str, str]
+    values: tuple[str, ...]
+
+    def params(self, endpoint: Endpoint) -> dict[str, str]:
+        """The parameters by the names that the endpoint gives them; one that is left out is absent."""
+        return dict(zip(endpoint.args, self.values, strict=False))
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,8 @@ class _Pattern:
     """Place of the segment that may span several."""
     keeps_slash: bool
     """Whether a final slash belongs to the last parameter (artifact names)."""
+    optional: bool
+    """Whether the last segment may be left out."""
 
 
 class Router:
@@ -37,13 +45,13 @@ class Router:
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
         self._routes: dict[str, list[tuple[_Pattern, dict[str, Endpoint]]]] = defaultdict(list)
-        known: dict[str, dict[str, Endpoint]] = {}
+        known: dict[_Pattern, dict[str, Endpoint]] = {}
         for endpoint in endpoints:
-            if endpoint.route not in known:
-                pattern = _compile(endpoint)
-                known[endpoint.route] = {}
-                self._routes[pattern.segments[0]].append((pattern, known[endpoint.route]))
-            known[endpoint.route][endpoint.method] = endpoint
+            pattern = _compile(endpoint)
+            if pattern not in known:
+                known[pattern] = {}
+                self._routes[pattern.segments[0]].append((pattern, known[pattern]))
+            known[pattern][endpoint.method] = endpoint
 
     def match(self, raw_path: str) -> Match | None:
         """The route of a raw path that starts with a slash; None when there is none.
@@ -52,37 +60,46 @@ class Router:
         """
         segments = raw_path[1:].split("/")
         for pattern, methods in self._routes.get(segments[0], ()):
-            params = _params(pattern, segments)
-            if params is not None:
-                return Match(methods, {name: _decode(raw) for name, raw in params.items()})
+            values = _values(pattern, segments)
+            if values is not None:
+                return Match(methods, tuple(map(_decode, values)))
         return None
 
 
 def _compile(endpoint: Endpoint) -> _Pattern:
-    segments = tuple(endpoint.route.strip("/").split("/"))
+    """The form of a route, whatever its parameters are called."""
+    segments = endpoint.route.strip("/").split("/")
     multi = None
     if endpoint.multi_segment is not None:
         multi = segments.index(f"<{endpoint.multi_segment}>")
-    return _Pattern(segments, multi, keeps_slash=endpoint.multi_segment == "name")
+    return _Pattern(
+        tuple(PARAMETER if segment.startswith("<") else segment for segment in segments),
+        multi,
+        keeps_slash=endpoint.multi_segment == "name",
+        optional=endpoint.optional is not None,
+    )
 
 
-def _params(pattern: _Pattern, segments: list[str]) -> dict[str, str] | None:
+def _values(pattern: _Pattern, segments: list[str]) -> list[str] | None:
     if segments[-1] == "" and len(segments) > 1 and not pattern.keeps_slash:
         segments = segments[:-1]
     extra = len(segments) - len(pattern.segments)
+    wanted = pattern.segments
+    if extra == -1 and pattern.optional:
+        wanted, extra = wanted[:-1], 0
     if extra < 0 or (extra > 0 and pattern.multi is None):
         return None
-    params: dict[str, str] = {}
+    values: list[str] = []
     place = 0
-    for index, segment in enumerate(pattern.segments):
+    for index, segment in enumerate(wanted):
         width = 1 + extra if index == pattern.multi else 1
         given = "/".join(segments[place : place + width])
         place += width
-        if segment.startswith("<"):
-            params[segment[1:-1]] = given
+        if segment == PARAMETER:
+            values.append(given)
         elif segment != given:
             return None
-    return params
+    return values
 
 
 def _decode(raw: str) -> str:
