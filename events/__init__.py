@@ -1,4 +1,4 @@
-"""The bus: every state change of a task as a typed message on an AMQP exchange.
+"""The bus: every change of a task, a client or a role as a typed message on an AMQP exchange.
 
 This is what a listener needs. The classes of the messages are in ``schemas.messages``.
 """
@@ -7,6 +7,12 @@ from events.bindings import (
     BINDINGS,
     ArtifactCreated,
     Binding,
+    ClientCreated,
+    ClientDeleted,
+    ClientUpdated,
+    RoleCreated,
+    RoleDeleted,
+    RoleUpdated,
     TaskCompleted,
     TaskDefined,
     TaskException,
@@ -28,9 +34,15 @@ __all__ = [
     "ArtifactCreated",
     "Binding",
     "BrokerUnavailable",
+    "ClientCreated",
+    "ClientDeleted",
+    "ClientUpdated",
     "Delivery",
     "EventsError",
     "Listener",
+    "RoleCreated",
+    "RoleDeleted",
+    "RoleUpdated",
     "TaskCompleted",
     "TaskDefined",
     "TaskException",

@@ -146,6 +146,11 @@ class GroupBinding(_Declared[P]):
     routing_key_kind: str | None = "primary"
 
 
+@dataclass(frozen=True, kw_only=True)
+class AccessBinding(_Declared[P]):
+    """Messages about clients and roles. Their routing key says nothing, so there is nothing to filter by."""
+
+
 class TaskDefined(TaskBinding[messages.TaskDefinedMessage]):
     """A task exists."""
 
@@ -212,7 +217,45 @@ class TaskGroupPriorityChanged(GroupBinding[messages.TaskGroupPriorityChangedMes
     declared = exchange_for(messages.TaskGroupPriorityChangedMessage)
 
 
-BINDINGS: Final[Mapping[str, type[TaskBinding[Any]] | type[GroupBinding[Any]]]] = {
+class ClientCreated(AccessBinding[messages.ClientCreatedMessage]):
+    """There is a new client."""
+
+    declared = exchange_for(messages.ClientCreatedMessage)
+
+
+class ClientUpdated(AccessBinding[messages.ClientUpdatedMessage]):
+    """A client was changed."""
+
+    declared = exchange_for(messages.ClientUpdatedMessage)
+
+
+class ClientDeleted(AccessBinding[messages.ClientDeletedMessage]):
+    """A client is no more."""
+
+    declared = exchange_for(messages.ClientDeletedMessage)
+
+
+class RoleCreated(AccessBinding[messages.RoleCreatedMessage]):
+    """There is a new role."""
+
+    declared = exchange_for(messages.RoleCreatedMessage)
+
+
+class RoleUpdated(AccessBinding[messages.RoleUpdatedMessage]):
+    """A role was changed."""
+
+    declared = exchange_for(messages.RoleUpdatedMessage)
+
+
+class RoleDeleted(AccessBinding[messages.RoleDeletedMessage]):
+    """A role is no more."""
+
+    declared = exchange_for(messages.RoleDeletedMessage)
+
+
+AnyBinding = type[TaskBinding[Any]] | type[GroupBinding[Any]] | type[AccessBinding[Any]]
+
+BINDINGS: Final[Mapping[str, AnyBinding]] = {
     binding.declared.name: binding
     for binding in (
         TaskDefined,
@@ -226,6 +269,12 @@ BINDINGS: Final[Mapping[str, type[TaskBinding[Any]] | type[GroupBinding[Any]]]] 
         TaskGroupSealed,
         TaskPriorityChanged,
         TaskGroupPriorityChanged,
+        ClientCreated,
+        ClientUpdated,
+        ClientDeleted,
+        RoleCreated,
+        RoleUpdated,
+        RoleDeleted,
     )
 }
 """The binding classes by the short names of their exchanges, such as ``task-completed``."""

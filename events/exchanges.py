@@ -248,7 +248,61 @@ QUEUE_EXCHANGES: Final[tuple[Exchange, ...]] = (
 )
 """The exchanges of the queue."""
 
-EXCHANGES: Final[tuple[Exchange, ...]] = QUEUE_EXCHANGES
+_AUTH: Final = "exchange/taskcluster-auth/v1/"
+
+AUTH_EXCHANGES: Final[tuple[Exchange, ...]] = (
+    Exchange(
+        _AUTH,
+        "client-created",
+        messages.ClientCreatedMessage,
+        (_RESERVED,),
+        "Client created",
+        "There is a new client.",
+    ),
+    Exchange(
+        _AUTH,
+        "client-updated",
+        messages.ClientUpdatedMessage,
+        (_RESERVED,),
+        "Client updated",
+        "A client has other properties or another access token, or was enabled or disabled.",
+    ),
+    Exchange(
+        _AUTH,
+        "client-deleted",
+        messages.ClientDeletedMessage,
+        (_RESERVED,),
+        "Client deleted",
+        "A client is no more: somebody deleted it, or it expired and was to be deleted then.",
+    ),
+    Exchange(
+        _AUTH,
+        "role-created",
+        messages.RoleCreatedMessage,
+        (_RESERVED,),
+        "Role created",
+        "There is a new role.",
+    ),
+    Exchange(
+        _AUTH,
+        "role-updated",
+        messages.RoleUpdatedMessage,
+        (_RESERVED,),
+        "Role updated",
+        "A role has other scopes or another description.",
+    ),
+    Exchange(
+        _AUTH,
+        "role-deleted",
+        messages.RoleDeletedMessage,
+        (_RESERVED,),
+        "Role deleted",
+        "A role is no more.",
+    ),
+)
+"""The exchanges of the auth service."""
+
+EXCHANGES: Final[tuple[Exchange, ...]] = (*QUEUE_EXCHANGES, *AUTH_EXCHANGES)
 """The exchanges of all services."""
 
 _BY_PAYLOAD: Final = {exchange.payload: exchange for exchange in EXCHANGES}

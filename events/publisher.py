@@ -19,7 +19,7 @@ from pamqp.heartbeat import Heartbeat
 
 from events.address import Address
 from events.errors import BrokerUnavailable
-from events.exchanges import QUEUE_EXCHANGES, Exchange
+from events.exchanges import EXCHANGES, Exchange
 from events.frames import CHANNEL, MAX_FRAME, Confirm, Frame, FrameReader, ProtocolError, encode_publish
 from events.messages import OutboundMessage
 
@@ -54,7 +54,7 @@ class Publisher:
         self,
         url: str,
         *,
-        exchanges: Sequence[Exchange] = QUEUE_EXCHANGES,
+        exchanges: Sequence[Exchange] = EXCHANGES,
         connection_name: str = "taskbus relay",
         confirm_timeout: float = 30.0,
     ) -> None:

@@ -1,6 +1,7 @@
-"""Payloads of the queue's AMQP messages, one class per exchange.
+"""Payloads of the AMQP messages, one class per exchange.
 
-Members: ``queue-behaviour.md`` section 10. ``version`` is always 1; ``task`` carries the tags only.
+Members: ``queue-behaviour.md`` section 10, ``auth.md`` 4.5. ``version`` is always 1; ``task`` carries the tags
+only.
 """
 
 from typing import Annotated, Literal
@@ -8,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from schemas.base import INTEGRAL, Document, Text
-from schemas.ids import SchedulerId, TaskGroupId, WorkerGroup, WorkerId
+from schemas.ids import ClientId, RoleId, SchedulerId, TaskGroupId, WorkerGroup, WorkerId
 from schemas.task import Priority, RunId, Tags, TaskStatus
 from schemas.times import Time
 
@@ -146,3 +147,43 @@ class TaskGroupPriorityChangedMessage(Message):
     scheduler_id: SchedulerId
     new_priority: Priority
     tasks_affected: Annotated[int, Field(ge=0), INTEGRAL]
+
+
+class ClientMessage(Message):
+    """A client of the auth service changed; the exchange tells how."""
+
+    schema_name = "client-message"
+
+    client_id: ClientId
+
+
+class ClientCreatedMessage(ClientMessage):
+    """There is a new client."""
+
+
+class ClientUpdatedMessage(ClientMessage):
+    """A client has other properties, another access token, or was enabled or disabled."""
+
+
+class ClientDeletedMessage(ClientMessage):
+    """A client is no more."""
+
+
+class RoleMessage(Message):
+    """A role of the auth service changed; the exchange tells how."""
+
+    schema_name = "role-message"
+
+    role_id: RoleId
+
+
+class RoleCreatedMessage(RoleMessage):
+    """There is a new role."""
+
+
+class RoleUpdatedMessage(RoleMessage):
+    """A role has other scopes or another description."""
+
+
+class RoleDeletedMessage(RoleMessage):
+    """A role is no more."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from events.bindings import BINDINGS, Binding, GroupBinding, TaskBinding, bind
+from events.bindings import BINDINGS, AnyBinding, Binding, TaskBinding, bind
 from events.errors import EventsError
 from events.listener import Listener
 from events.messages import Delivery
@@ -103,7 +103,7 @@ def bindings(names: Sequence[str], filters: dict[str, str], routes: Sequence[str
             kind = BINDINGS[name]
             if not _applies(kind, filters, routes):
                 wrong = "--route" if routes else ", ".join(sorted(set(filters) - _words(kind)))
-                raise ValueError(f"{name} is about task groups and cannot be filtered by {wrong}")
+                raise ValueError(f"{name} is not about single tasks and cannot be filtered by {wrong}")
             asked += _of_kind(kind, filters, routes)
         elif "/" in name:
             if filters or routes:
@@ -114,18 +114,15 @@ def bindings(names: Sequence[str], filters: dict[str, str], routes: Sequence[str
     return asked
 
 
-Kind = type[TaskBinding[Any]] | type[GroupBinding[Any]]
-
-
-def _words(kind: Kind) -> set[str]:
+def _words(kind: AnyBinding) -> set[str]:
     return set(kind.__dataclass_fields__)
 
 
-def _applies(kind: Kind, filters: dict[str, str], routes: Sequence[str]) -> bool:
+def _applies(kind: AnyBinding, filters: dict[str, str], routes: Sequence[str]) -> bool:
     return set(filters) <= _words(kind) and (not routes or issubclass(kind, TaskBinding))
 
 
-def _of_kind(kind: Kind, filters: dict[str, str], routes: Sequence[str]) -> list[Binding[Any]]:
+def _of_kind(kind: AnyBinding, filters: dict[str, str], routes: Sequence[str]) -> list[Binding[Any]]:
     if routes and issubclass(kind, TaskBinding):
         return [kind.route(route) for route in routes]
     return [kind(**filters)]

@@ -4,7 +4,13 @@ from typing import Any, Final
 
 from schemas.messages import (
     ArtifactCreatedMessage,
+    ClientCreatedMessage,
+    ClientDeletedMessage,
+    ClientUpdatedMessage,
     Message,
+    RoleCreatedMessage,
+    RoleDeletedMessage,
+    RoleUpdatedMessage,
     TaskCompletedMessage,
     TaskDefinedMessage,
     TaskExceptionMessage,
@@ -20,6 +26,8 @@ from schemas.messages import (
 TASK_ID: Final = "fN1SbArXTPSVFNUvaOlinQ"
 OTHER_TASK_ID: Final = "AMOIs2J0QAmm6h3jWbJjmQ"
 GROUP_ID: Final = "dSlITZ4yQgmvxxAi4A8fHQ"
+CLIENT_ID: Final = "project/releng/worker.1"
+ROLE_ID: Final = "hook-id:project releng/*"
 
 RUN: Final = {
     "runId": 0,
@@ -96,5 +104,11 @@ ALL: Final[tuple[Message, ...]] = (
     TaskGroupPriorityChangedMessage.model_validate(
         {"taskGroupId": GROUP_ID, "schedulerId": "sched", "newPriority": "high", "tasksAffected": 3}
     ),
+    ClientCreatedMessage(client_id=CLIENT_ID),
+    ClientUpdatedMessage(client_id=CLIENT_ID),
+    ClientDeletedMessage(client_id=CLIENT_ID),
+    RoleCreatedMessage(role_id=ROLE_ID),
+    RoleUpdatedMessage(role_id=ROLE_ID),
+    RoleDeletedMessage(role_id=ROLE_ID),
 )
 """One message of every kind, in the order of the declarations."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from events.exchanges import EXCHANGES
+from events.exchanges import EXCHANGES, find_exchange
 from events.listener import Listener
 from events.messages import Delivery, encode
 from events.publisher import Publisher
@@ -24,15 +24,21 @@ from tests.events import samples
 from tests.taskbus.cli.conftest import Run
 
 PREFIX = "exchange/taskcluster-queue/v1/"
-TASK_EXCHANGES = {exchange.name for exchange in EXCHANGES if not exchange.name.startswith("task-group")}
+ROUTED_EXCHANGES = {exchange.name for exchange in EXCHANGES if exchange.routes}
 
 Publish = Callable[..., Awaitable[None]]
 
 
 def bound(*names: str, routes: tuple[str, ...] = (), **filters: str) -> set[tuple[str, str]]:
+    """Name of the exchange, in full if it is not ours, and pattern of each binding."""
+    asked = listen.bindings(names, filters, routes)
+    ours = {binding.exchange: find_exchange(binding.exchange) for binding in asked}
     return {
-        (binding.exchange.removeprefix(PREFIX), binding.routing_key_pattern)
-        for binding in listen.bindings(names, filters, routes)
+        (
+            exchange.name if (exchange := ours[binding.exchange]) else binding.exchange,
+            binding.routing_key_pattern,
+        )
+        for binding in asked
     }
 
 
@@ -49,8 +55,8 @@ class TestBindings:
         }
 
     def test_all_leaves_out_what_a_filter_cannot_apply_to(self) -> None:
-        assert {name for name, _ in bound("all", task_queue_id="prov/type")} == TASK_EXCHANGES
-        assert {name for name, _ in bound("all", routes=("ci.#",))} == TASK_EXCHANGES
+        assert {name for name, _ in bound("all", task_queue_id="prov/type")} == ROUTED_EXCHANGES
+        assert {name for name, _ in bound("all", routes=("ci.#",))} == ROUTED_EXCHANGES
 
     def test_several_routes_are_alternatives(self) -> None:
         assert bound("task-failed", routes=("ci.#", "index.*")) == {
@@ -158,7 +164,9 @@ class TestOutput:
         assert line.count("\n") == 1
         assert "task-completed" in line
         wire = event.to_wire()
-        assert wire.get("status", wire).get("taskId", wire.get("taskGroupId")) in line
+        about = wire.get("status", wire)
+        names = ("taskId", "taskGroupId", "clientId", "roleId")
+        assert next(about[name] for name in names if name in about) in line
 
     def test_a_line_shows_when_what_where_and_by_whom(self, capsys: pytest.CaptureFixture[str]) -> None:
         listen.print_line(samples.completed(), DELIVERY)
