@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from schemas.ids import slugid
     from taskbus.client import Queue
+    from taskbus.credentials import Credentials
     from taskbus.errors import (
         ApiError,
         AuthenticationFailed,
@@ -41,6 +42,7 @@ __all__ = [
     "CommandHandler",
     "Conflict",
     "ConnectionFailed",
+    "Credentials",
     "Expired",
     "Handler",
     "InputError",
@@ -66,6 +68,7 @@ __all__ = [
 _ELSEWHERE: Final = {
     "ClaimedRun": "taskbus.runs",
     "CommandHandler": "taskbus.shell",
+    "Credentials": "taskbus.credentials",
     "Handler": "taskbus.runs",
     "Queue": "taskbus.client",
     "Worker": "taskbus.worker",

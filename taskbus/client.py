@@ -4,15 +4,9 @@ One method per endpoint, named as in the API reference but in snake_case. Every 
 server refused), ConnectionFailed (it could not be reached) and InvalidResponse (it is no task queue).
 """
 
-import asyncio
-import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from types import TracebackType
-from typing import Final, Protocol, Self, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from typing import Final
 
-from pydantic import ValidationError
-
-from schemas.base import Document
 from schemas.queue import (
     CancelTaskGroupResponse,
     ChangeTaskPriorityRequest,
@@ -33,104 +27,20 @@ from schemas.queue import (
     TaskStatusResponse,
 )
 from schemas.task import ExceptionReason, Priority, TaskDefinition, TaskDefinitionAndStatus, TaskStatus
-from taskbus.errors import InvalidResponse, describe
-from taskbus.transport import ANSWER_SECONDS, Auth, Query, Transport, root_url_from_environment
+from taskbus.service import ServiceClient, pages
 
 LONG_POLL_SECONDS: Final = 35.0
 """How long claim_work waits for an answer: the server holds the request for 20 s, the rest is slack."""
 
-_PREFIX: Final = ("api", "queue", "v1")
 
-_Answer = TypeVar("_Answer", bound=Document)
-
-
-class _Page(Protocol):
-    @property
-    def continuation_token(self) -> str | None: ...
-
-
-_AnyPage = TypeVar("_AnyPage", bound=_Page)
-
-
-class Ping(Document):
-    """A server that is up; ``uptime`` in seconds."""
-
-    alive: bool
-    uptime: float
-
-
-class Version(Document):
-    """Which program answers."""
-
-    version: str | None = None
-    commit: str | None = None
-    source: str | None = None
-    build: str | None = None
-
-
-class Queue:
+class Queue(ServiceClient):
     """A client of one task queue service::
 
-        async with Queue("http://127.0.0.1:8080") as queue:
-            status = await queue.create_task(slugid(), command_task(["make"], queue="local/shell"))
-
-    ``root_url`` defaults to the environment (TASKBUS_ROOT_URL, TASKCLUSTER_ROOT_URL), else to the address
-    that ``taskbus serve`` takes by default. Server errors and lost connections are retried ``retries`` times,
-    after about 0.1 s, 0.2 s, 0.4 s and so on; refusals (4xx) never. At most ``connections`` calls are under
-    way at once, more wait their turn. ``auth`` makes the Authorization header of a request. ``sleep`` and
-    ``jitter`` are how retries wait; tests replace them.
+    async with Queue("http://127.0.0.1:8080") as queue:
+        status = await queue.create_task(slugid(), command_task(["make"], queue="local/shell"))
     """
 
-    def __init__(
-        self,
-        root_url: str | None = None,
-        *,
-        auth: Auth | None = None,
-        retries: int = 5,
-        connections: int = 64,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        jitter: Callable[[], float] = random.random,
-    ) -> None:
-        self._transport = Transport(
-            root_url or root_url_from_environment(),
-            auth=auth,
-            retries=retries,
-            connections=connections,
-            sleep=sleep,
-            jitter=jitter,
-        )
-
-    async def __aenter__(self) -> Self:
-        await self._transport.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._transport.__aexit__(kind, error, trace)
-
-    @property
-    def root_url(self) -> str:
-        """Where the server is, without a final slash."""
-        return self._transport.root_url
-
-    # Monitoring
-
-    async def ping(self) -> Ping:
-        """Ask whether the server is up."""
-        return await self._get(Ping, "ping")
-
-    async def version(self) -> Version:
-        """Ask which version the server is."""
-        return await self._get(Version, "__version__")
-
-    async def heartbeat(self) -> None:
-        """Succeed if the server and what it depends on are well."""
-        await self._get(Document, "__heartbeat__")
-
-    async def lbheartbeat(self) -> None:
-        """Succeed if the server answers; for load balancers."""
-        await self._get(Document, "__lbheartbeat__")
+    service = "queue"
 
     # Tasks
 
@@ -140,9 +50,7 @@ class Queue:
         Raises Conflict when the id exists with another definition, or when the group is sealed; InputError
         when times or dependencies are impossible.
         """
-        path = (*_PREFIX, "task", task_id)
-        content = await self._transport.request("PUT", path, body=definition.to_json())
-        return self._read(TaskStatusResponse, content).status
+        return (await self._put(TaskStatusResponse, "task", task_id, body=definition.to_json())).status
 
     async def task(self, task_id: str) -> TaskDefinition:
         """The definition of a task, with all defaults filled."""
@@ -159,7 +67,7 @@ class Queue:
         def fetch(token: str | None) -> Awaitable[TasksResponse]:
             return self._post(TasksResponse, "tasks", body=body, query={"continuationToken": token})
 
-        return {entry.task_id: entry.task async for page in _pages(fetch) for entry in page.tasks}
+        return {entry.task_id: entry.task async for page in pages(fetch) for entry in page.tasks}
 
     async def statuses(self, task_ids: Iterable[str]) -> dict[str, TaskStatus]:
         """The states of many tasks by id; ids the server does not know are left out."""
@@ -169,7 +77,7 @@ class Queue:
             query = {"continuationToken": token}
             return self._post(TasksStatusesResponse, "tasks", "status", body=body, query=query)
 
-        return {entry.task_id: entry.status async for page in _pages(fetch) for entry in page.statuses}
+        return {entry.task_id: entry.status async for page in pages(fetch) for entry in page.statuses}
 
     async def schedule_task(self, task_id: str) -> TaskStatus:
         """Make an unscheduled task pending, whatever it depends on. Does nothing to a task that has runs."""
@@ -196,7 +104,7 @@ class Queue:
         def fetch(token: str | None) -> Awaitable[ListDependentTasksResponse]:
             return self.list_dependent_tasks_page(task_id, limit=page_size, continuation_token=token)
 
-        async for page in _pages(fetch):
+        async for page in pages(fetch):
             for entry in page.tasks:
                 yield entry
 
@@ -217,7 +125,7 @@ class Queue:
         def fetch(token: str | None) -> Awaitable[ListTaskGroupResponse]:
             return self.list_task_group_page(task_group_id, limit=page_size, continuation_token=token)
 
-        async for page in _pages(fetch):
+        async for page in pages(fetch):
             for entry in page.tasks:
                 yield entry
 
@@ -283,41 +191,6 @@ class Queue:
         body = TaskExceptionRequest(reason=reason).to_json()
         return (await self._post(TaskStatusResponse, *_run(task_id, run_id), "exception", body=body)).status
 
-    # Calls
-
-    async def _get(self, shape: type[_Answer], *path: str, query: Query | None = None) -> _Answer:
-        return self._read(shape, await self._transport.request("GET", _PREFIX + path, query=query))
-
-    async def _post(
-        self,
-        shape: type[_Answer],
-        *path: str,
-        body: bytes | None = None,
-        query: Query | None = None,
-        answer_seconds: float = ANSWER_SECONDS,
-    ) -> _Answer:
-        content = await self._transport.request(
-            "POST", _PREFIX + path, body=body, query=query, answer_seconds=answer_seconds
-        )
-        return self._read(shape, content)
-
-    def _read(self, shape: type[_Answer], content: bytes) -> _Answer:
-        try:
-            return shape.from_json(content)
-        except ValidationError as error:
-            raise InvalidResponse(self.root_url, describe(error)) from error
-
 
 def _run(task_id: str, run_id: int) -> tuple[str, str, str, str]:
     return "task", task_id, "runs", str(run_id)
-
-
-async def _pages(fetch: Callable[[str | None], Awaitable[_AnyPage]]) -> AsyncIterator[_AnyPage]:
-    """Every page, the first one fetched with None and each other with the token of the one before."""
-    token: str | None = None
-    while True:
-        page = await fetch(token)
-        yield page
-        token = page.continuation_token
-        if not token:
-            return

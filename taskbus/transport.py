@@ -1,4 +1,4 @@
-"""HTTP under the client: one pool of connections, retries, and answers turned into bytes or errors.
+"""HTTP under the clients: one pool of connections, retries, and answers turned into bytes or errors.
 
 Rules: ``real-clients.md`` 0. Server errors and lost connections are retried, refusals never; redirects are
 not followed.
@@ -8,9 +8,10 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 DEFAULT_ROOT_URL: Final = "http://127.0.0.1:8080"
 ROOT_URL_VARIABLES: Final = ("TASKBUS_ROOT_URL", "TASKCLUSTER_ROOT_URL")
 
-Auth = Callable[[str, str, bytes | None], str]
+Sign = Callable[[str, str, bytes | None], str]
 """Makes the Authorization header from method, absolute URL and JSON body; asked anew for every attempt."""
 
 Query = Mapping[str, str | int | None]
@@ -33,6 +34,8 @@ CONNECT_SECONDS: Final = 10.0
 ANSWER_SECONDS: Final = 30.0
 FIRST_DELAY: Final = 0.1
 LONGEST_DELAY: Final = 30.0
+
+_T = TypeVar("_T")
 
 
 def root_url_from_environment(environment: Mapping[str, str] = os.environ) -> str:
@@ -62,7 +65,6 @@ class Transport:
         self,
         root_url: str,
         *,
-        auth: Auth | None = None,
         retries: int = 5,
         connections: int = 64,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -77,7 +79,6 @@ class Transport:
         if not usable:
             raise ValueError(f"root_url: expected a URL such as {DEFAULT_ROOT_URL}, got {root_url!r}")
         self.root_url = root_url
-        self._auth = auth
         self._retries = retries
         self._connections = connections
         self._sleep = sleep
@@ -99,6 +100,12 @@ class Transport:
             await self._session.close()
             self._session = None
 
+    def url(self, path: Sequence[str], query: Query | None = None) -> str:
+        """The URL as it is sent, each part of ``path`` percent-encoded completely: ``p/w`` is ``p%2Fw``."""
+        url = "/".join([self.root_url, *(quote(part, safe="") for part in path)])
+        given = {key: value for key, value in (query or {}).items() if value is not None}
+        return f"{url}?{urlencode(given, quote_via=quote, safe='')}" if given else url
+
     async def request(
         self,
         method: str,
@@ -106,59 +113,95 @@ class Transport:
         *,
         query: Query | None = None,
         body: bytes | None = None,
+        sign: Sign | None = None,
+        accept: Sequence[int] = (),
         answer_seconds: float = ANSWER_SECONDS,
     ) -> bytes:
-        """The body of a successful answer.
+        """The body of a successful answer, or of one with a status of 300 or more that is in ``accept``.
 
-        Each part of ``path`` is percent-encoded completely: ``p/w`` is sent as ``p%2Fw``. Raises ApiError
-        when the server refuses, ConnectionFailed when it cannot be reached; both after the retries that help.
+        Raises ApiError when the server refuses, ConnectionFailed when it cannot be reached; both after the
+        retries that help.
         """
-        url = "/".join([self.root_url, *(quote(part, safe="") for part in path)])
-        given = {key: value for key, value in (query or {}).items() if value is not None}
-        if given:
-            url += "?" + urlencode(given, quote_via=quote, safe="")
-        attempt = 0
+        url = self.url(path, query)
+
+        async def attempt() -> bytes:
+            headers = {} if body is None else {"Content-Type": "application/json"}
+            if sign is not None:
+                headers["Authorization"] = sign(method, url, body)
+            async with self.exchange(
+                method, url, data=body, headers=headers, answer_seconds=answer_seconds
+            ) as response:
+                content = await response.read()
+            if response.status >= 300 and response.status not in accept:
+                raise error_from_response(response.status, content)
+            return content
+
+        return await self.retried(attempt, f"{method} {url}")
+
+    async def retried(self, attempt: Callable[[], Awaitable[_T]], what: str) -> _T:
+        """The result of ``attempt``, made again after lost connections and errors of the server."""
+        failures = 0
         while True:
             try:
-                return await self._attempt(method, url, body, answer_seconds)
+                return await attempt()
             except (ApiError, ConnectionFailed) as error:
-                if attempt == self._retries or (isinstance(error, ApiError) and error.status < 500):
+                if failures == self._retries or (isinstance(error, ApiError) and error.status < 500):
                     raise
-                delay = backoff(attempt, self._jitter)
-                logger.debug("%s %s failed, again in %.1f s: %s", method, url, delay, error)
+                delay = backoff(failures, self._jitter)
+                # Without the query: it may be a signature.
+                logger.debug("%s failed, again in %.1f s: %s", what.partition("?")[0], delay, error)
             await self._sleep(delay)
-            attempt += 1
+            failures += 1
 
-    async def _attempt(self, method: str, url: str, body: bytes | None, answer_seconds: float) -> bytes:
+    @asynccontextmanager
+    async def exchange(
+        self,
+        method: str,
+        url: str,
+        *,
+        data: Any = None,
+        headers: Mapping[str, str],
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """One request to any URL, sent exactly as it is, and its answer while it is read.
+
+        ``answer_seconds`` is how long the server may be silent, not how long its answer may take. Raises
+        ConnectionFailed, also from inside.
+        """
         if self._session is None:
             raise RuntimeError("the client is not open: use it as 'async with Queue() as queue:'")
-        headers = {} if body is None else {"Content-Type": "application/json"}
-        if self._auth is not None:
-            headers["Authorization"] = self._auth(method, url, body)
+        target = URL(url, encoded=True)
         # No total: waiting for a free connection of our own pool is not the server's delay.
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=answer_seconds)
         try:
             async with self._session.request(
                 method,
-                URL(url, encoded=True),
-                data=body,
+                target,
+                data=data,
                 headers=headers,
-                skip_auto_headers=() if body is not None else ("Content-Type",),
+                skip_auto_headers=() if "Content-Type" in headers else ("Content-Type",),
                 allow_redirects=False,
                 timeout=timeout,
             ) as response:
-                content = await response.read()
+                yield response
         except aiohttp.ConnectionTimeoutError:
-            raise ConnectionFailed(self.root_url, f"no connection within {CONNECT_SECONDS:.0f} s") from None
+            raise self._unreached(url, f"no connection within {CONNECT_SECONDS:.0f} s") from None
         except TimeoutError:
-            raise ConnectionFailed(self.root_url, f"no answer within {answer_seconds:.0f} s") from None
+            raise self._unreached(url, f"no answer within {answer_seconds:.0f} s") from None
         except aiohttp.ClientConnectorError as error:
             # The library's own text names addresses and TLS settings; the system's says what is wrong.
             system = error.errno is not None and error.errno > 0
-            reason = os.strerror(error.errno or 0) if system else str(error.os_error)
-            raise ConnectionFailed(self.root_url, reason) from None
+            raise self._unreached(
+                url, os.strerror(error.errno or 0) if system else str(error.os_error)
+            ) from None
         except aiohttp.ClientError as error:
-            raise ConnectionFailed(self.root_url, str(error) or type(error).__name__) from error
-        if response.status >= 300:
-            raise error_from_response(response.status, content)
-        return content
+            raise self._unreached(url, str(error) or type(error).__name__) from error
+
+    def _unreached(self, url: str, reason: str) -> ConnectionFailed:
+        return ConnectionFailed(self.root_url if url.startswith(self.root_url) else _origin(url), reason)
+
+
+def _origin(url: str) -> str:
+    """The server of a URL; the rest may be a signature."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}"

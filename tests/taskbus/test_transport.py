@@ -1,12 +1,15 @@
 """What the client does when the server refuses, fails, vanishes or is another one."""
 
 import asyncio
+import re
 import socket
 from typing import Any
 
 import pytest
 
+from taskbus import hawk
 from taskbus.client import LONG_POLL_SECONDS, Queue
+from taskbus.credentials import Credentials
 from taskbus.errors import (
     ApiError,
     AuthenticationFailed,
@@ -32,6 +35,7 @@ from tests.taskbus.samples import NOW, TASK_ID
 
 STATUS = Answer(body={"status": samples.status()})
 DEFINITION = task_definition({"command": ["true"]}, queue="prov/type", created=NOW)
+DEMO = Credentials("static/demo", "vuOoBTLkTDKsiDVZ2BuxUQ3ReqAqTXmzLAr1nOm6RQWA")
 WORKER: dict[str, Any] = {"worker_group": "g", "worker_id": "w"}
 
 
@@ -166,23 +170,72 @@ async def test_no_more_calls_are_under_way_than_connections_are_allowed() -> Non
     assert server.most <= 3
 
 
-async def test_every_attempt_is_signed_anew() -> None:
+async def test_every_attempt_is_signed_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     signed: list[tuple[str, str, bytes | None]] = []
 
-    def auth(method: str, url: str, body: bytes | None) -> str:
+    def authorization(self: Credentials, method: str, url: str, body: bytes | None) -> str:
         signed.append((method, url, body))
         return f"Hawk nonce={len(signed)}"
 
+    monkeypatch.setattr(Credentials, "authorization", authorization)
     answers = [refusal(500, "InternalServerError", "incident"), STATUS]
-    async with RecordingServer(*answers) as server, client(server, auth=auth) as queue:
+    async with RecordingServer(*answers) as server, client(server, credentials=DEMO) as queue:
         await queue.create_task(TASK_ID, DEFINITION)
         url = f"{server.url}/api/queue/v1/task/{TASK_ID}"
     assert signed == [("PUT", url, DEFINITION.to_json())] * 2
     assert [request.headers["Authorization"] for request in server.seen] == ["Hawk nonce=1", "Hawk nonce=2"]
 
 
+@pytest.mark.parametrize("prefix", ["", "/tc", "/a%2Fb"])
+async def test_what_is_signed_is_what_is_sent(prefix: str) -> None:
+    answer = Answer(body={"taskId": TASK_ID, "tasks": []})
+    async with RecordingServer(answer) as server:
+        root_url = server.url + prefix + "/"
+        async with client(root_url, credentials=DEMO) as queue:
+            await queue.claim_work("prov/type", **WORKER)
+            await queue.list_dependent_tasks_page(TASK_ID, limit=5, continuation_token="a/b+c=d")
+    port = int(server.url.rpartition(":")[2])
+    claim, listed = server.seen
+    assert claim.target == f"{prefix}/api/queue/v1/claim-work/prov%2Ftype"
+    assert listed.target.endswith("/dependents?limit=5&continuationToken=a%2Fb%2Bc%3Dd")
+    for seen in server.seen:
+        given = dict(re.findall(r'(\w+)="([^"]*)"', seen.headers["Authorization"]))
+        assert seen.headers["Authorization"] == hawk.header(
+            DEMO.client_id,
+            DEMO.access_token.encode(),
+            seen.method,
+            hawk.Target("127.0.0.1", port, seen.target),
+            timestamp=int(given["ts"]),
+            nonce=given["nonce"],
+            content_type=seen.headers.get("Content-Type", ""),
+            body=seen.body,
+        )
+
+
+async def test_a_client_can_act_with_other_credentials_over_the_same_connections() -> None:
+    other = Credentials("other", "token")
+    async with RecordingServer(STATUS) as server, client(server, credentials=DEMO) as queue:
+        await queue.using(other).status(TASK_ID)
+        await queue.using(None).status(TASK_ID)
+        await queue.status(TASK_ID)
+    who = [request.headers.get("Authorization", "").partition(",")[0] for request in server.seen]
+    assert who == ['Hawk id="other"', "", 'Hawk id="static/demo"']
+
+
+async def test_credentials_come_from_the_environment_unless_said_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in DEMO.to_env().items():
+        monkeypatch.setenv(name, value)
+    assert Queue().credentials == DEMO
+    assert Queue(credentials=None).credentials is None
+    monkeypatch.delenv("TASKCLUSTER_ACCESS_TOKEN")
+    with pytest.raises(ValueError, match="TASKCLUSTER_ACCESS_TOKEN"):
+        Queue()
+
+
 async def test_without_credentials_there_is_no_authorization_header() -> None:
-    async with RecordingServer(STATUS) as server, client(server) as queue:
+    async with RecordingServer(STATUS) as server, client(server, credentials=None) as queue:
         await queue.status(TASK_ID)
     assert "Authorization" not in server.seen[0].headers
 
