@@ -1,17 +1,19 @@
 """One claimed run on its way: the handler works, the claim is renewed, the outcome is reported.
 
-Rules: ``queue-behaviour.md`` 6.4. Whoever loses a claim reports nothing: the run belongs to somebody else.
+Rules: ``queue-behaviour.md`` 6.4 and 7.3. What is said about a run is signed with the newest credentials of its
+claim. Whoever loses a claim reports nothing: the run belongs to somebody else.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, Self
 
-from schemas.queue import TaskClaimResponse, TaskCredentials, TaskReclaimResponse
+from schemas.queue import TaskClaimResponse, TaskReclaimResponse
 from schemas.task import ExceptionReason, JsonObject, TaskDefinition, TaskStatus
 from taskbus.clock import Clock, within
+from taskbus.credentials import Credentials
 from taskbus.errors import ApiError, Conflict, TaskbusError, TaskException, TaskFailed
 from taskbus.transport import backoff
 
@@ -26,6 +28,7 @@ Outcome = Literal["completed", "failed"] | ExceptionReason
 class QueueCalls(Protocol):
     """What of the client a claimed run needs."""
 
+    def using(self, credentials: Credentials) -> Self: ...
     async def reclaim_task(self, task_id: str, run_id: int) -> TaskReclaimResponse: ...
     async def report_completed(self, task_id: str, run_id: int) -> TaskStatus: ...
     async def report_failed(self, task_id: str, run_id: int) -> TaskStatus: ...
@@ -35,7 +38,8 @@ class QueueCalls(Protocol):
 class ClaimedRun:
     """A run that this worker holds; what a handler is given.
 
-    ``taken_until`` (the server's time) and ``credentials`` are those of the latest renewal.
+    ``taken_until`` (the server's time) and ``credentials`` are those of the latest renewal. The credentials
+    allow to renew and report the run, to make its artifacts, and what the task's scopes allow.
     """
 
     def __init__(self, claim: TaskClaimResponse, clock: Clock) -> None:
@@ -45,7 +49,7 @@ class ClaimedRun:
         self.worker_group: str = claim.worker_group
         self.worker_id: str = claim.worker_id
         self.taken_until: datetime = claim.taken_until
-        self.credentials: TaskCredentials = claim.credentials
+        self.credentials = Credentials.of_claim(claim.credentials)
         run = claim.status.runs[claim.run_id]
         # Server's time and ours at one moment: the two clocks need not agree, only run at one speed.
         self._server_origin = run.started or run.scheduled
@@ -64,7 +68,7 @@ class ClaimedRun:
     def renew(self, answer: TaskReclaimResponse) -> None:
         """Take over what a reclaim brought."""
         self.taken_until = answer.taken_until
-        self.credentials = answer.credentials
+        self.credentials = Credentials.of_claim(answer.credentials)
 
     def __repr__(self) -> str:
         return f"{self.task_id}/{self.run_id}"
@@ -179,13 +183,14 @@ class Attempt:
             await self._clock.sleep(delay)
 
     async def _send(self, outcome: Outcome) -> None:
+        queue = self._queue.using(self.run.credentials)
         match outcome:
             case "completed":
-                await self._queue.report_completed(self.run.task_id, self.run.run_id)
+                await queue.report_completed(self.run.task_id, self.run.run_id)
             case "failed":
-                await self._queue.report_failed(self.run.task_id, self.run.run_id)
+                await queue.report_failed(self.run.task_id, self.run.run_id)
             case reason:
-                await self._queue.report_exception(self.run.task_id, self.run.run_id, reason)
+                await queue.report_exception(self.run.task_id, self.run.run_id, reason)
 
     async def _hold(self) -> None:
         """Renew the claim at half of its life, again and again. Returns when it is lost."""
@@ -205,7 +210,8 @@ class Attempt:
         failures = 0
         while True:
             try:
-                return await self._queue.reclaim_task(self.run.task_id, self.run.run_id)
+                queue = self._queue.using(self.run.credentials)
+                return await queue.reclaim_task(self.run.task_id, self.run.run_id)
             except Conflict:
                 raise
             except TaskbusError as error:

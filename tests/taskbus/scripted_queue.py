@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import defaultdict, deque
-from typing import Any
+from typing import Any, Self
 
 from schemas.queue import TaskClaimResponse, TaskReclaimResponse
 from schemas.task import TaskStatus
+from taskbus.credentials import Credentials
 from tests.taskbus import samples
 
 Call = tuple[str, *tuple[Any, ...]]
@@ -14,16 +15,22 @@ Call = tuple[str, *tuple[Any, ...]]
 class ScriptedQueue:
     """``fail(verb, error, …)`` makes the next calls of a verb raise; without it they succeed.
 
-    ``answers_when_cancelled`` is what a claim that is cancelled answers nevertheless.
+    ``answers_when_cancelled`` is what a claim that is cancelled answers nevertheless. ``tokens`` are the
+    access tokens of the calls about runs, in order.
     """
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.tokens: list[str] = []
         self.renewed_until: deque[float] = deque()
         self.answers_when_cancelled: tuple[TaskClaimResponse, ...] | None = None
         self._work: asyncio.Queue[tuple[TaskClaimResponse, ...]] = asyncio.Queue()
         self._failures: defaultdict[str, deque[Exception]] = defaultdict(deque)
         self._changed = asyncio.Event()
+
+    def using(self, credentials: Credentials) -> Self:
+        self.tokens.append(credentials.access_token)
+        return self
 
     def give(self, *claims: TaskClaimResponse) -> None:
         """Answer the next claim with these."""

@@ -100,6 +100,7 @@ class TestHolding:
             assert run.credentials.access_token == "renewed"
             hands.end(run)
             await queue.called("completed")
+        assert queue.tokens == ["secret", "renewed"]  # of the reclaim, and of the report
 
     async def test_a_lost_claim_cancels_the_handler_and_reports_nothing(
         self, queue: ScriptedQueue, working: StartWorker, hands: Hands, clock: ManualClock
