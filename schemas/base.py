@@ -5,10 +5,12 @@ so that a listener or client survives members added later.
 """
 
 from functools import cache
-from typing import Annotated, Any, ClassVar, Final, Self
+from typing import Annotated, Any, ClassVar, Final, Generic, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, RootModel, StringConstraints, field_validator
 from pydantic.alias_generators import to_camel
+
+Shapes = TypeVar("Shapes")
 
 
 @cache
@@ -72,6 +74,14 @@ class Document(Wire):
     """What a server sends: unknown members are ignored by readers."""
 
     model_config = ConfigDict(extra="ignore")
+
+
+class RequestUnion(RootModel[Shapes], Wire, Generic[Shapes]):
+    """A request that has one of several shapes; ``root`` is the value."""
+
+
+class DocumentUnion(RootModel[Shapes], Wire, Generic[Shapes]):
+    """A document that has one of several shapes; ``root`` is the value. Handlers return the value itself."""
 
 
 def _integral(value: object) -> object:

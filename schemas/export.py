@@ -12,7 +12,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaV
 from pydantic_core import core_schema
 
 import schemas
-from schemas.base import Request, Wire
+from schemas.base import Request, RequestUnion, Wire
 
 
 class WireSchema(GenerateJsonSchema):
@@ -61,7 +61,7 @@ def _descendants(shape: type[Wire]) -> Iterator[type[Wire]]:
 
 def json_schema(shape: type[Wire]) -> dict[str, Any]:
     """The schema of one shape: of what we accept for a request, of what we send for a document."""
-    mode: JsonSchemaMode = "validation" if issubclass(shape, Request) else "serialization"
+    mode: JsonSchemaMode = "validation" if issubclass(shape, Request | RequestUnion) else "serialization"
     body = shape.model_json_schema(by_alias=True, schema_generator=WireSchema, mode=mode)
     return {
         "$schema": WireSchema.schema_dialect,

@@ -58,6 +58,12 @@ class ResourceNotFound(QueueError):
     code = "ResourceNotFound"
 
 
+class ResourceExpired(QueueError):
+    """There was such a thing until it expired."""
+
+    code = "ResourceExpired"
+
+
 class RequestConflict(QueueError):
     """The state of the thing forbids the call."""
 
