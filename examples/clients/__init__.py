@@ -1,0 +1,1 @@
+"""Programs written for Taskcluster, unmodified: only the root URL and the credentials are ours."""
