@@ -9,6 +9,7 @@ PostgreSQL's generic plans use them.
 from sqlalchemy import (
     BigInteger,
     Column,
+    Double,
     Index,
     Integer,
     MetaData,
@@ -219,4 +220,35 @@ Index(
     workers.c.quarantine_until,
     sqlite_where=text(EVER_QUARANTINED),
     postgresql_where=text(EVER_QUARANTINED),
+)
+
+
+# ---- index and purge-cache ---------------------------------------------------------------------------
+
+indexed_tasks = Table(
+    "indexed_tasks",
+    metadata,
+    Column("namespace", Id, primary_key=True, comment="the path without its last word"),
+    Column("name", Id, primary_key=True, comment="the last word of the path"),
+    Column("task_id", Id, nullable=False),
+    Column("rank", Double, nullable=False),
+    Column("data", Text, nullable=False, comment="JSON object"),
+    Column("expires", Milliseconds, nullable=False, index=True),
+)
+
+index_namespaces = Table(
+    "index_namespaces",
+    metadata,
+    Column("parent", Id, primary_key=True),
+    Column("name", Id, primary_key=True),
+    Column("expires", Milliseconds, nullable=False, index=True, comment="not before what is in it"),
+)
+
+purge_requests = Table(
+    "purge_requests",
+    metadata,
+    Column("worker_pool_id", Id, primary_key=True),
+    Column("cache_name", Id, primary_key=True),
+    Column("before", Milliseconds, nullable=False),
+    Column("expires", Milliseconds, nullable=False, index=True),
 )
