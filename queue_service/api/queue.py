@@ -1,12 +1,11 @@
 """The handlers of the queue's API: what is left of a call after the pipeline has checked it."""
 
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
-
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from queue_service.api.endpoint import Call
 from queue_service.api.paging import page_of
@@ -18,15 +17,19 @@ from queue_service.core.errors import QueueError, group_not_found, task_not_foun
 from queue_service.core.limits import Limits
 from queue_service.core.task import Change, Task
 from queue_service.core.transitions import held
+from queue_service.core.workers import WorkerKey
 from queue_service.operations import claims as claiming
 from queue_service.operations import groups as group_operations
 from queue_service.operations import tasks as task_operations
 from queue_service.operations.batching import Batcher
 from queue_service.operations.claims import Claimed, WorkRequest
+from queue_service.operations.quarantine import Quarantine
+from queue_service.operations.sightings import Sightings
 from queue_service.operations.tasks import Creation, Rule, TaskCall, with_priority
 from queue_service.operations.work_desk import WorkDesk
 from queue_service.store import groups, listing, tasks
 from queue_service.store.database import Database, Tx
+from queue_service.store.statements import Connection
 from schemas.ids import SLUGID_PATTERN
 from schemas.queue import (
     CancelTaskGroupResponse,
@@ -76,13 +79,18 @@ class QueueApi:
         self._creations = Batcher[Creation, Task](self._run_creations)
         self._changes = Batcher[TaskCall, Task](self._run_changes)
         self.desk = WorkDesk(self._run_claims, poll_seconds=None if database.is_sqlite else 1.0)
+        self.sightings = Sightings(database)
+        self.quarantine = Quarantine(database, self.desk.dismiss)
         database.subscribe(self.desk.on_signal)
+        database.subscribe(self.quarantine.on_signal)
 
     async def close(self) -> None:
         """Answer who waits for work with nothing, and finish the transactions under way."""
         self.desk.close()
+        self.quarantine.close()
         await self._creations.close()
         await self._changes.close()
+        await self.sightings.close()
 
     # ---- tasks ----------------------------------------------------------------------------------------
 
@@ -233,11 +241,8 @@ class QueueApi:
     async def claim_work(self, call: Call[ClaimWorkRequest]) -> ClaimWorkResponse:
         body = call.body
         call.require(workerGroup=body.worker_group, workerId=body.worker_id)
-        claimed = await self.desk.claim_work(
-            WorkRequest(call.params["taskQueueId"], body.worker_group, body.worker_id, body.tasks),
-            seconds=self._long_poll,
-            gone=call.disconnected,
-        )
+        request = WorkRequest(call.params["taskQueueId"], body.worker_group, body.worker_id, body.tasks)
+        claimed = await self._hand_out(request, call.disconnected)
         return ClaimWorkResponse.trusted(tasks=tuple(self._claim_of(item) for item in claimed))
 
     async def claim_task(self, call: Call[TaskClaimRequest]) -> TaskClaimResponse:
@@ -256,6 +261,8 @@ class QueueApi:
             )
 
         task = await self._changes.submit(TaskCall(call.params["taskId"], rule, authorize))
+        await self.sightings.active_queue(task.task_queue_id)
+        self.sightings.claimed(WorkerKey(task.task_queue_id, body.worker_group, body.worker_id), [task])
         async with self._database.read() as connection:
             defined = await tasks.definitions(connection, [task.task_id])
         return self._claim_of(Claimed(task, with_priority(defined[task.task_id], task)))
@@ -270,6 +277,7 @@ class QueueApi:
         async with self._database.read() as connection:
             defined = await tasks.definitions(connection, [task.task_id])
         worker_group, worker_id, taken_until = held(task.runs[-1])
+        await self.sightings.active(WorkerKey(task.task_queue_id, worker_group, worker_id))
         return TaskReclaimResponse.trusted(
             status=task.status(),
             run_id=run_id,
@@ -305,6 +313,18 @@ class QueueApi:
     async def _report(self, call: Call[Any], rule: Rule) -> TaskStatusResponse:
         """Apply a rule for a caller that the pipeline has authorized."""
         return _status(await self._changes.submit(TaskCall(call.params["taskId"], rule)))
+
+    async def _hand_out(self, request: WorkRequest, gone: Callable[[], Awaitable[object]]) -> list[Claimed]:
+        """Runs for a worker that asks: it is seen, and gets nothing while it is quarantined (7.2, 7.4)."""
+        worker, ends = request.worker, time.monotonic() + self._long_poll
+        await self.sightings.active(worker)
+        if not await self.quarantine.holds(worker):
+            claimed = await self.desk.claim_work(request, seconds=self._long_poll, gone=gone)
+            self.sightings.claimed(worker, [item.task for item in claimed])
+            if claimed or not await self.quarantine.holds(worker):
+                return claimed
+        await self.quarantine.sit_out(ends - time.monotonic(), gone)
+        return []
 
     def _claim_by_id(
         self, task: Task, now: datetime, *, run_id: int, worker_group: str, worker_id: str
@@ -385,9 +405,7 @@ def _possible(task_ids: Sequence[str]) -> list[str]:
     return [task_id for task_id in dict.fromkeys(task_ids) if _TASK_ID.fullmatch(task_id)]
 
 
-async def _members(
-    connection: AsyncConnection, task_ids: Sequence[str]
-) -> tuple[TaskDefinitionAndStatus, ...]:
+async def _members(connection: Connection, task_ids: Sequence[str]) -> tuple[TaskDefinitionAndStatus, ...]:
     """Definition and status of these tasks, in this order; a task that is gone meanwhile is left out."""
     found = await tasks.get(connection, task_ids)
     defined = await tasks.definitions(connection, task_ids)

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from queue_service.core import transitions
 from queue_service.core.task import Task
+from queue_service.core.workers import WorkerKey
 from queue_service.operations.ledger import Ledger
 from queue_service.operations.tasks import with_priority
 from queue_service.store import claims, tasks
@@ -24,6 +25,10 @@ class WorkRequest:
     wanted: int
     alive: Callable[[], bool] = lambda: True
     """Whether the worker still listens; nothing is claimed for one that left."""
+
+    @property
+    def worker(self) -> WorkerKey:
+        return WorkerKey(self.task_queue_id, self.worker_group, self.worker_id)
 
 
 @dataclass(frozen=True, slots=True)

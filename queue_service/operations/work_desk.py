@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
+from queue_service.core.workers import WorkerKey
 from queue_service.operations.batching import Overloaded
 from queue_service.operations.claims import Claimed, WorkRequest
 from queue_service.store.database import StoreUnavailable
@@ -92,6 +93,14 @@ class WorkDesk:
         """Subscribe this to the database's signals."""
         if isinstance(signal, QueueFilled) and signal.task_queue_id in self._lines:
             self._wake(signal.task_queue_id)
+
+    def dismiss(self, worker: WorkerKey) -> None:
+        """Answer the waiting calls of this worker with nothing; a claim that is under way is finished."""
+        for waiter in self._lines.get(worker.task_queue_id, ()):
+            if waiter.request.worker == worker:
+                waiter.overdue = True
+                if not waiter.claiming and not waiter.served.done():
+                    waiter.served.set_result([])
 
     def close(self) -> None:
         """Answer everybody who waits with nothing, and let nobody wait any more."""

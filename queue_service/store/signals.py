@@ -27,7 +27,7 @@ class QueueFilled:
 class TimerSet:
     """Something falls due at a time that may be earlier than its loop planned to wake."""
 
-    timer: Literal["claim", "deadline", "expiry"]
+    timer: Literal["claim", "deadline", "expiry", "blobs"]
     due: datetime
 
 
@@ -36,7 +36,12 @@ class AccessChanged:
     """Clients or roles changed: what is kept of them in memory is old."""
 
 
-Signal = OutboxFilled | TasksResolved | QueueFilled | TimerSet | AccessChanged
+@dataclass(frozen=True, slots=True)
+class QuarantineChanged:
+    """A worker was quarantined, or its quarantine was lifted."""
+
+
+Signal = OutboxFilled | TasksResolved | QueueFilled | TimerSet | AccessChanged | QuarantineChanged
 Subscriber = Callable[[Signal], None]
 
 

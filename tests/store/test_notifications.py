@@ -10,7 +10,15 @@ import pytest
 from queue_service.store import notifications
 from queue_service.store.database import Database, Tx
 from queue_service.store.notifications import Notifications, decode, encode
-from queue_service.store.signals import AccessChanged, OutboxFilled, QueueFilled, Signal, TasksResolved, TimerSet
+from queue_service.store.signals import (
+    AccessChanged,
+    OutboxFilled,
+    QuarantineChanged,
+    QueueFilled,
+    Signal,
+    TasksResolved,
+    TimerSet,
+)
 from tests.core.samples import NOW
 from tests.store.databases import DISCONNECT, administer, opened
 from tests.store.manual_clock import ManualClock
@@ -19,6 +27,7 @@ SIGNALS: list[Signal] = [
     OutboxFilled(),
     TasksResolved(),
     AccessChanged(),
+    QuarantineChanged(),
     QueueFilled("prov/type-1"),
     TimerSet("claim", NOW),
     TimerSet("deadline", NOW + timedelta(milliseconds=1)),
