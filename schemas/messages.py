@@ -1,7 +1,7 @@
 """Payloads of the AMQP messages, one class per exchange.
 
-Members: ``queue-behaviour.md`` section 10, ``auth.md`` 4.5. ``version`` is always 1; ``task`` carries the tags
-only.
+Members: ``queue-behaviour.md`` section 10, ``auth.md`` 4.5. ``version`` is always 1; ``task`` carries the
+tags only.
 """
 
 from typing import Annotated, Literal
