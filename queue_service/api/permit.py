@@ -40,11 +40,17 @@ class Gate(Protocol):
         """The permit of the caller. Raises AuthenticationFailed for credentials that are not valid."""
         ...
 
-    async def refresh(self) -> bool:
-        """Look again at clients and roles before a call is refused; whether anything had changed.
+    @property
+    def generation(self) -> int:
+        """Which state of clients and roles this process knows."""
+        ...
+
+    async def refresh(self, since: int) -> bool:
+        """Look again at clients and roles before a call is refused; whether they are others than ``since``.
 
         What a process keeps of them in memory may be older than the database for a moment. So nobody is
-        refused for what another process has granted before the call began.
+        refused for what another process has granted before the call began. ``since`` is the generation when
+        the call was first looked at.
         """
         ...
 
@@ -66,10 +72,12 @@ class _Nobody(_AllowAll):
 
 
 class _Open:
+    generation = 0
+
     async def admit(self, request: SignedRequest) -> Permit:
         return _ALLOW_ALL
 
-    async def refresh(self) -> bool:
+    async def refresh(self, since: int) -> bool:
         return False
 
 

@@ -180,10 +180,11 @@ class Pipeline:
 
     async def _admitted(self, request: _Request, scope: Scope, receive: Receive) -> Result:
         """Check and handle; before a caller is refused, clients and roles are looked at again."""
+        generation = self._gate.generation
         try:
             return await self._checked(request, scope, receive)
         except (AuthenticationFailed, InsufficientScopes):
-            if not await self._gate.refresh():
+            if not await self._gate.refresh(generation):
                 raise
         return await self._checked(request, scope, receive)
 

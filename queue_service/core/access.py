@@ -3,6 +3,7 @@
 An access token is held here only in the sealed form in which it is stored.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -58,6 +59,13 @@ def refuse_static(client_id: str) -> None:
         raise InputError(
             f"`{client_id}` is a static client: it is changed in the settings of the service, not by a call."
         )
+
+
+def refuse_wild_scopes(scopes: Iterable[str]) -> None:
+    """No stored scope ends with two stars (``auth.md`` 3.1). Raises InputError."""
+    for scope in scopes:
+        if scope.endswith("**"):
+            raise InputError(f"`scopes` has `{scope}`: a scope must not end with `**`.")
 
 
 def refuse_different_client(stored: Client, wanted: Client, now: datetime) -> None:

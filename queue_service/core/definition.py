@@ -6,6 +6,7 @@ Rules: ``queue-behaviour.md`` 3.1 (the order of the checks is visible on the wir
 from datetime import datetime
 from typing import Any
 
+from queue_service.core.access import refuse_wild_scopes
 from queue_service.core.errors import InputError
 from queue_service.core.limits import Limits
 from queue_service.core.task import Task
@@ -87,9 +88,7 @@ def check_times(definition: TaskDefinition, now: datetime, limits: Limits) -> No
 
 
 def check_scopes(definition: TaskDefinition) -> None:
-    for scope in definition.scopes:
-        if scope.endswith("**"):
-            raise InputError(f"`scopes` has `{scope}`: a scope must not end with `**`.")
+    refuse_wild_scopes(definition.scopes)
 
 
 def unscheduled_task(task_id: str, definition: TaskDefinition) -> Task:

@@ -21,6 +21,7 @@ class ScriptedPermit:
     client_id = "tester"
     scopes = ("*",)
     expires = datetime(2100, 1, 1, tzinfo=UTC)
+    generation = 0
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
@@ -31,7 +32,7 @@ class ScriptedPermit:
             raise self.refusal
         return self
 
-    async def refresh(self) -> bool:
+    async def refresh(self, since: int) -> bool:
         return False
 
     def deny(self) -> None:
