@@ -1,6 +1,7 @@
 """Every setting of the server: from the environment (``TASKBUS_…``) or a TOML file, checked at start."""
 
 import os
+import socket
 import tomllib
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from sqlalchemy.engine import make_url
 
 from events.address import Address
 from queue_service.core.limits import Limits
@@ -20,6 +22,7 @@ from queue_service.store.database import normal_url
 
 CONFIG_FILE_VARIABLE = "TASKBUS_CONFIG"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+EVERY_ADDRESS = ("0.0.0.0", "::", "")
 
 
 class Settings(BaseSettings):
@@ -82,6 +85,46 @@ class Settings(BaseSettings):
     root_access_token: SecretStr = Field(
         default=SecretStr(""), description="Its access token; made and printed once when empty."
     )
+    artifacts_directory: str = Field(
+        default="",
+        description="Directory for the bytes of artifacts; empty is `taskbus-artifacts` beside the SQLite "
+        "file, or in the working directory.",
+    )
+    artifacts_max_bytes: int = Field(
+        default=20 * 1024**3, ge=0, description="Bytes of the largest artifact that the directory takes."
+    )
+    artifacts_disk_reserve: int = Field(
+        default=1024**3,
+        ge=0,
+        description="Bytes that artifacts leave free on the disk; uploads that do not fit are answered 507.",
+    )
+    artifacts_public_links: bool = Field(
+        default=False,
+        description="Links to artifacts named `public/…` do not expire (directory) or carry no signature "
+        "(bucket).",
+    )
+    artifacts_s3_bucket: str = Field(
+        default="", description="S3 bucket for the bytes of artifacts, in place of the directory."
+    )
+    artifacts_s3_endpoint: str = Field(
+        default="", description="URL of the S3-compatible service; empty is AWS."
+    )
+    artifacts_s3_region: str = Field(default="us-east-1", description="Region of the bucket.")
+    artifacts_s3_access_key: str = Field(
+        default="", description="Key id for the bucket; empty takes what AWS programs find on the machine."
+    )
+    artifacts_s3_secret_key: SecretStr = Field(
+        default=SecretStr(""), description="The secret that belongs to the key id."
+    )
+    artifacts_s3_prefix: str = Field(
+        default="",
+        pattern=r"^([A-Za-z0-9._-]+/)*$",
+        max_length=500,
+        description="What every key in the bucket begins with, such as `taskbus/`.",
+    )
+    artifacts_s3_path_style: bool = Field(
+        default=False, description="URLs name the bucket in their path, as many S3-compatible services need."
+    )
     log_format: str = Field(
         default="auto", pattern="^(auto|json|text)$", description="`json`, `text`, or `auto` by terminal."
     )
@@ -127,6 +170,24 @@ class Settings(BaseSettings):
     @property
     def loopback_only(self) -> bool:
         return self.host in LOOPBACK
+
+    @property
+    def reached_at(self) -> str:
+        """The root URL of this service for its clients, without a final slash."""
+        if self.root_url:
+            return self.root_url.rstrip("/")
+        host = socket.gethostname() if self.host in EVERY_ADDRESS else self.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def artifacts_path(self) -> Path:
+        """The directory for the bytes of artifacts."""
+        if self.artifacts_directory:
+            return Path(self.artifacts_directory)
+        database = make_url(normal_url(self.database_url))
+        file = database.database if database.get_backend_name() == "sqlite" else None
+        beside = Path(file).parent if file and file != ":memory:" else Path()
+        return beside / "taskbus-artifacts"
 
     def limits(self) -> Limits:
         """The numbers of the rules."""
