@@ -103,18 +103,19 @@ class Pipeline:
         """Answer one HTTP request whose raw path begins with ``base_path``."""
         headers: dict[bytes, bytes] = dict(scope["headers"])
         trace_id = headers.get(b"x-taskcluster-trace-id", b"") or _request_id()
+        verb = scope["method"].lower()
+        method = "get" if verb == "head" else verb
         try:
-            match = self._router.match(raw_path_of(scope)[len(self.base_path) :])
+            match = self._router.match(raw_path_of(scope)[len(self.base_path) :], method)
         except BadEncoding:
             body = b'{"error": "the path is not percent-encoded UTF-8"}'
             await _reply(send, 400, body, trace_id)
             return
-        verb = scope["method"].lower()
         if match is not None and verb == "options":
             allowed = ",".join(sorted({method.upper() for method in match.methods} | _implied(match)))
             await _reply(send, 200, b"", trace_id, [(b"allow", allowed.encode())])
             return
-        endpoint = match.methods.get("get" if verb == "head" else verb) if match else None
+        endpoint = match.methods.get(method) if match else None
         if match is None or endpoint is None:
             await _reply(send, 404, NOT_FOUND, trace_id, head=verb == "head")
             return

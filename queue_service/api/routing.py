@@ -53,17 +53,21 @@ class Router:
                 self._routes[pattern.segments[0]].append((pattern, known[pattern]))
             known[pattern][endpoint.method] = endpoint
 
-    def match(self, raw_path: str) -> Match | None:
+    def match(self, raw_path: str, method: str) -> Match | None:
         """The route of a raw path that starts with a slash; None when there is none.
 
-        Raises BadEncoding when a parameter is not percent-encoded UTF-8.
+        Of several that fit, the first that has the method; if none has it, the first. Raises BadEncoding when
+        a parameter is not percent-encoded UTF-8.
         """
+        found: Match | None = None
         segments = raw_path[1:].split("/")
         for pattern, methods in self._routes.get(segments[0], ()):
             values = _values(pattern, segments)
-            if values is not None:
-                return Match(methods, tuple(map(_decode, values)))
-        return None
+            if values is not None and (found is None or method in methods):
+                found = Match(methods, tuple(map(_decode, values)))
+                if method in methods:
+                    break
+        return found
 
 
 def _compile(endpoint: Endpoint) -> _Pattern:
