@@ -9,10 +9,10 @@ from typing import Final
 
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from queue_service.store.database import Concurrent, Tx
 from queue_service.store.signals import AccessChanged
+from queue_service.store.statements import Connection
 from queue_service.store.tables import access_state
 from queue_service.store.types import Milliseconds
 
@@ -41,7 +41,7 @@ class AccessState:
     created: datetime
 
 
-async def state(connection: AsyncConnection) -> AccessState | None:
+async def state(connection: Connection) -> AccessState | None:
     """The state; None before the first start."""
     row = (await connection.execute(STATE)).first()
     return None if row is None else AccessState(row.generation, row.created)

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Integer, Select, bindparam, func, select, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from queue_service.core.task import Task
 from queue_service.store.database import Tx
+from queue_service.store.statements import Connection
 from queue_service.store.tables import PENDING, RUNNING, UNRESOLVED, tasks
 from queue_service.store.tasks import task_of
 from queue_service.store.types import Milliseconds
@@ -61,13 +61,13 @@ async def pick_past_deadline(tx: Tx, deadline: datetime, limit: int) -> list[Tas
     return await _due(tx, PICK_PAST_DEADLINE, deadline, limit)
 
 
-async def next_expiring(connection: AsyncConnection, now: datetime) -> datetime | None:
+async def next_expiring(connection: Connection, now: datetime) -> datetime | None:
     """When the next claim runs out."""
     due: datetime | None = (await connection.execute(NEXT_EXPIRING, {"now": now})).scalar()
     return due
 
 
-async def next_deadline(connection: AsyncConnection) -> datetime | None:
+async def next_deadline(connection: Connection) -> datetime | None:
     """The earliest deadline of an unresolved task."""
     due: datetime | None = (await connection.execute(NEXT_DEADLINE)).scalar()
     return due

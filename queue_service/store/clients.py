@@ -7,11 +7,11 @@ from typing import Any, Final
 from pydantic_core import from_json, to_json
 from sqlalchemy import Integer, Row, Text, bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from queue_service.core.access import Client, SealedToken
 from queue_service.store.database import Concurrent, Tx
 from queue_service.store.rows import Rows
+from queue_service.store.statements import Connection
 from queue_service.store.tables import clients
 from queue_service.store.types import Milliseconds
 
@@ -92,13 +92,13 @@ OTHER_KEY: Final = (
 # ---- functions ---------------------------------------------------------------------------------------
 
 
-async def get(connection: AsyncConnection, client_id: str) -> Client | None:
+async def get(connection: Connection, client_id: str) -> Client | None:
     """The client with this id."""
     row = (await connection.execute(SELECT, {"of_client": client_id})).first()
     return None if row is None else _client(row)
 
 
-async def page(connection: AsyncConnection, prefix: str, after: str, wanted: int) -> list[Client]:
+async def page(connection: Connection, prefix: str, after: str, wanted: int) -> list[Client]:
     """Clients whose id begins with ``prefix`` and comes after ``after``, in order of their ids."""
     bounds = {"first": prefix, "end": _end_of(prefix), "after": after, "wanted": wanted}
     return [_client(row) for row in await connection.execute(PAGE, bounds)]
@@ -128,7 +128,7 @@ async def mark_used(tx: Tx, client_id: str, not_since: timedelta) -> None:
     await tx.connection.execute(USED, values)
 
 
-async def expired(connection: AsyncConnection, before: datetime, limit: int) -> list[str]:
+async def expired(connection: Connection, before: datetime, limit: int) -> list[str]:
     """Ids of clients that expired before this time and are to be deleted for it."""
     found = await connection.execute(EXPIRED, {"before": before, "wanted": limit})
     return list(found.scalars())
@@ -140,7 +140,7 @@ async def remove_expired(tx: Tx, client_ids: list[str], before: datetime) -> lis
     return sorted(deleted.scalars())
 
 
-async def with_other_key(connection: AsyncConnection, key_id: str) -> tuple[int, str]:
+async def with_other_key(connection: Connection, key_id: str) -> tuple[int, str]:
     """How many clients have a token that was encrypted with another key, and the id of one of them."""
     row = (await connection.execute(OTHER_KEY, {"key_id": key_id})).one()
     return int(row[0]), str(row[1] or "")

@@ -1,24 +1,27 @@
 """The one way to the database: transactions on an injected clock, for SQLite and PostgreSQL.
 
-Differences of the two databases live here: how a write begins, how it is retried, what "unavailable"
-means. Writers on SQLite begin IMMEDIATE and queue for one connection; on PostgreSQL they run under READ
-COMMITTED and take row locks.
+Here is how a write is retried, and what "unavailable" means. Writers on SQLite begin IMMEDIATE and queue for
+one connection (``sqlite.py``); on PostgreSQL they run under READ COMMITTED and take row locks
+(``postgres.py``).
 """
 
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, event
+from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from queue_service.clock import Clock
 from queue_service.store.signals import Signal, Signals, Subscriber
+from queue_service.store.sqlite import Sqlite
+from queue_service.store.statements import Connection
 from schemas.times import to_ms
 
 T = TypeVar("T")
@@ -27,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 ATTEMPTS = 5
 """How often a transaction is tried that lost a race (a deadlock, a stale version)."""
+CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 60
 """A statement that takes longer is given up: the link to the database may be half open."""
 PLANNER = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
@@ -51,7 +55,7 @@ class StoreUnavailable(Exception):
 class Tx:
     """One write transaction: a connection, the time it happens at, and what it will announce."""
 
-    def __init__(self, connection: AsyncConnection, now: datetime, database: "Database") -> None:
+    def __init__(self, connection: Connection, now: datetime, database: "Database") -> None:
         self.connection = connection
         self.now = now
         self._database = database
@@ -70,20 +74,35 @@ class Tx:
         return self._signals.all()
 
 
-class Database:
-    """Engines, transactions and announcements. Create it with :func:`open_database`."""
+class Driver(Protocol):
+    """A kind of database: how a transaction begins and ends, and what executes its statements."""
 
-    def __init__(self, url: URL, writer: AsyncEngine, reader: AsyncEngine, clock: Clock) -> None:
-        self.url = url
+    def transaction(self) -> AbstractAsyncContextManager[Connection]:
+        """A connection whose changes are committed at the end, or taken back when it raises."""
+        ...
+
+    def reading(self) -> AbstractAsyncContextManager[Connection]:
+        """A connection for statements that change nothing."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Database:
+    """Transactions and announcements. Create it with :func:`open_database`."""
+
+    def __init__(self, engine: AsyncEngine, driver: Driver, clock: Clock) -> None:
+        self.url = engine.url
         self.clock = clock
-        self.writer = writer
-        self.reader = reader
+        self.engine = engine
+        """For what changes or looks at the schema; everything else goes through :attr:`driver`."""
+        self.driver = driver
         self._subscribers: list[Subscriber] = []
         self._last_queue_order = 0
 
     @property
     def is_sqlite(self) -> bool:
-        return self.writer.dialect.name == "sqlite"
+        return self.engine.dialect.name == "sqlite"
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Call ``subscriber`` for every signal of a committed transaction; it must not block."""
@@ -108,7 +127,7 @@ class Database:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with translated_errors():
-                    async with self.writer.begin() as connection:
+                    async with self.driver.transaction() as connection:
                         tx = Tx(connection, self.clock.now(), self)
                         outcome = await script(tx)
             except Concurrent:
@@ -121,16 +140,15 @@ class Database:
         )
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
+    async def read(self) -> AsyncIterator[Connection]:
         """A connection for reading only; each statement sees what was committed before it began."""
         with translated_errors():
-            async with self.reader.connect() as connection:
+            async with self.driver.reading() as connection:
                 yield connection
 
     async def close(self) -> None:
-        await self.writer.dispose()
-        if self.reader is not self.writer:
-            await self.reader.dispose()
+        await self.driver.close()
+        await self.engine.dispose()
 
 
 class translated_errors:
@@ -140,19 +158,18 @@ class translated_errors:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, PoolTimeout):
-            raise StoreUnavailable("no database connection became free in time") from error
-        if isinstance(error, DBAPIError):
-            sqlstate = getattr(error.orig, "sqlstate", None)
-            if sqlstate in _RACE_SQLSTATES:
-                raise Concurrent(str(error.orig)) from error
-            unusable = isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError
-            if unusable or error.connection_invalidated:
-                raise StoreUnavailable(f"the database does not answer: {error.orig}") from error
-            if sqlstate is not None and sqlstate[:2] in _REFUSALS:
-                raise StoreUnavailable(f"the database refuses: {error.orig}") from error
-        elif isinstance(error, OSError):
-            reason = str(error) or "no answer in time"
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        sqlstate = getattr(cause, "sqlstate", None)
+        if sqlstate in _RACE_SQLSTATES:
+            raise Concurrent(str(cause)) from error
+        if sqlstate is not None and sqlstate[:2] in _REFUSALS:
+            raise StoreUnavailable(f"the database refuses: {cause}") from error
+        if isinstance(cause, sqlite3.OperationalError | sqlite3.InterfaceError) or (
+            type(cause) is sqlite3.DatabaseError
+        ):
+            raise StoreUnavailable(f"the database does not answer: {cause}") from error
+        if isinstance(cause, OSError):
+            reason = str(cause) or "no answer in time"
             raise StoreUnavailable(f"the database cannot be reached: {reason}") from error
 
 
@@ -171,55 +188,38 @@ def normal_url(text: str) -> URL:
             raise ValueError(f"database URL must start with sqlite:/// or postgresql://, not {other}://")
 
 
-def open_database(text: str, clock: Clock, *, pool_size: int = 10, synchronous: str = "NORMAL") -> Database:
-    """Engines for the database at this URL; nothing is connected yet. Raises ValueError for a wrong URL."""
-    url = normal_url(text)
-    if url.get_backend_name() == "sqlite":
-        return _open_sqlite(url, clock, synchronous)
-    engine = create_async_engine(
-        url,
-        skip_autocommit_rollback=True,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=30,
-        pool_pre_ping=False,
-        connect_args={
-            "timeout": 10,
-            "command_timeout": STATEMENT_SECONDS,
-            "server_settings": {"application_name": "taskbus", **PLANNER},
-        },
-    )
-    return Database(url, engine, engine.execution_options(isolation_level="AUTOCOMMIT"), clock)
-
-
-def _open_sqlite(url: URL, clock: Clock, synchronous: str) -> Database:
-    writer = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=60)
-    reader = create_async_engine(
-        url,
-        isolation_level="AUTOCOMMIT",
-        skip_autocommit_rollback=True,
-        pool_size=4,
-        max_overflow=0,
-        pool_timeout=60,
-    )
+def _sqlite_engine(url: URL) -> AsyncEngine:
+    engine = create_async_engine(url, poolclass=NullPool)
 
     def prepare(connection: Any, record: object) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in (
-            "journal_mode=WAL",
-            f"synchronous={synchronous}",
-            "busy_timeout=10000",
-            "cache_size=-16384",
-            "temp_store=MEMORY",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
+        cursor.execute("PRAGMA busy_timeout=10000")
+        cursor.execute("PRAGMA journal_mode=WAL")
         cursor.close()
 
-    def begin_immediate(connection: Connection) -> None:
+    def begin_immediate(connection: Any) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    for engine in (writer, reader):
-        event.listen(engine.sync_engine, "connect", prepare)
-    event.listen(writer.sync_engine, "begin", begin_immediate)
-    return Database(url, writer, reader, clock)
+    event.listen(engine.sync_engine, "connect", prepare)
+    event.listen(engine.sync_engine, "begin", begin_immediate)
+    return engine
+
+
+def open_database(text: str, clock: Clock, *, pool_size: int = 10, synchronous: str = "NORMAL") -> Database:
+    """The database at this URL; nothing is connected yet. Raises ValueError for a wrong URL."""
+    url = normal_url(text)
+    if url.get_backend_name() == "sqlite":
+        engine = _sqlite_engine(url)
+        return Database(engine, Sqlite(url.database or "", engine.dialect, synchronous), clock)
+    from queue_service.store.postgres import Postgres
+
+    settings = {"application_name": "taskbus", **PLANNER}
+    options: dict[str, Any] = {
+        "timeout": CONNECT_SECONDS,
+        "command_timeout": STATEMENT_SECONDS,
+        "server_settings": settings,
+    }
+    engine = create_async_engine(url, poolclass=NullPool, connect_args=options)
+    _, address = engine.dialect.create_connect_args(url)
+    return Database(engine, Postgres({**address, **options}, engine.dialect, pool_size), clock)

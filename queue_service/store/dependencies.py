@@ -5,12 +5,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import BigInteger, SmallInteger, Text, delete, insert, select, text, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import (
+    BigInteger,
+    Integer,
+    SmallInteger,
+    Text,
+    bindparam,
+    delete,
+    insert,
+    select,
+    text,
+    update,
+)
 
 from queue_service.store.database import Tx
 from queue_service.store.rows import Rows
 from queue_service.store.signals import TasksResolved
+from queue_service.store.statements import Connection
 from queue_service.store.tables import UNSATISFIED, resolutions, task_dependencies
 from schemas.task import Requires, TaskState
 from schemas.times import to_ms
@@ -30,6 +41,7 @@ INSERT: Final = insert(task_dependencies).from_select(
         _given.c.required_task_id, _given.c.dependent_task_id
     ),
 )
+_limit = bindparam("wanted", type_=Integer)
 _ended = Rows("ended", required_task_id=Text, requires=Text)
 WAITING: Final = (
     select(
@@ -41,6 +53,7 @@ WAITING: Final = (
         _ended.join(task_dependencies, task_dependencies.c.required_task_id == _ended.c.required_task_id)
     )
     .where(task_dependencies.c.requires == _ended.c.requires, text(UNSATISFIED))
+    .limit(_limit)
 )
 _pairs = Rows("pairs", required_task_id=Text, dependent_task_id=Text)
 SATISFY: Final = (
@@ -61,7 +74,9 @@ _resolved = Rows("resolved", task_id=Text, state=Text)
 INSERT_RESOLUTIONS: Final = insert(resolutions).from_select(
     ["task_id", "state"], select(_resolved.c.task_id, _resolved.c.state)
 )
-_NEXT_RESOLUTIONS: Final = select(resolutions).order_by(resolutions.c.id).with_for_update(skip_locked=True)
+NEXT_RESOLUTIONS: Final = (
+    select(resolutions).order_by(resolutions.c.id).limit(_limit).with_for_update(skip_locked=True)
+)
 _done = Rows("done", id=BigInteger)
 DELETE_RESOLUTIONS: Final = delete(resolutions).where(resolutions.c.id.in_(select(_done.c.id)))
 
@@ -101,13 +116,11 @@ async def insert_edges(tx: Tx, edges: Iterable[tuple[Edge, bool, datetime]]) -> 
 
 
 async def waiting_for(
-    connection: AsyncConnection, ended: Iterable[tuple[str, Requires]], limit: int
+    connection: Connection, ended: Iterable[tuple[str, Requires]], limit: int
 ) -> list[Edge]:
     """Unsatisfied edges to tasks, of the given kind of requirement each; at most ``limit``."""
-    rows = await connection.execute(
-        WAITING.limit(limit),
-        _ended.parameters({"required_task_id": task_id, "requires": requires} for task_id, requires in ended),
-    )
+    pairs = ({"required_task_id": task_id, "requires": requires} for task_id, requires in ended)
+    rows = await connection.execute(WAITING, {**_ended.parameters(pairs), "wanted": limit})
     return [Edge(row.required_task_id, row.dependent_task_id, row.requires) for row in rows]
 
 
@@ -138,7 +151,7 @@ async def insert_resolutions(tx: Tx, ended: Sequence[tuple[str, TaskState]]) -> 
 
 async def next_resolutions(tx: Tx, limit: int) -> list[Resolution]:
     """The oldest entries of the list, locked; entries that another process works on are left out."""
-    rows = await tx.connection.execute(_NEXT_RESOLUTIONS.limit(limit))
+    rows = await tx.connection.execute(NEXT_RESOLUTIONS, {"wanted": limit})
     return [Resolution(row.id, row.task_id, row.state) for row in rows]
 
 

@@ -1,13 +1,13 @@
 """Deleting what has expired (``queue-behaviour.md`` 11), in batches."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Delete, Integer, Text, bindparam, delete, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Executable, Integer, Text, bindparam, delete, func, select
 
 from queue_service.store.database import Tx
 from queue_service.store.rows import Rows
+from queue_service.store.statements import Connection
 from queue_service.store.tables import task_definitions, task_dependencies, task_groups, tasks
 from queue_service.store.types import Milliseconds
 
@@ -26,22 +26,30 @@ DELETE_TASKS: Final = delete(tasks).where(tasks.c.task_id.in_(select(_ids.c.task
 DELETE_DEFINITIONS: Final = delete(task_definitions).where(
     task_definitions.c.task_id.in_(select(_ids.c.task_id))
 )
-DELETE_GROUPS: Final = delete(task_groups).where(
-    task_groups.c.task_group_id.in_(
-        select(task_groups.c.task_group_id)
-        .where(task_groups.c.expires < _before)
-        .order_by(task_groups.c.expires)
-        .limit(_limit)
+DELETE_GROUPS: Final = (
+    delete(task_groups)
+    .where(
+        task_groups.c.task_group_id.in_(
+            select(task_groups.c.task_group_id)
+            .where(task_groups.c.expires < _before)
+            .order_by(task_groups.c.expires)
+            .limit(_limit)
+        )
     )
+    .returning(task_groups.c.task_group_id)
 )
-DELETE_DEPENDENCIES: Final = delete(task_dependencies).where(
-    task_dependencies.c.required_task_id.in_(
-        select(task_dependencies.c.required_task_id)
-        .where(task_dependencies.c.expires < _before)
-        .order_by(task_dependencies.c.expires)
-        .limit(_limit)
-    ),
-    task_dependencies.c.expires < _before,
+DELETE_DEPENDENCIES: Final = (
+    delete(task_dependencies)
+    .where(
+        task_dependencies.c.required_task_id.in_(
+            select(task_dependencies.c.required_task_id)
+            .where(task_dependencies.c.expires < _before)
+            .order_by(task_dependencies.c.expires)
+            .limit(_limit)
+        ),
+        task_dependencies.c.expires < _before,
+    )
+    .returning(task_dependencies.c.required_task_id)
 )
 NEXT_EXPIRY: Final = select(func.min(tasks.c.expires))
 
@@ -66,12 +74,12 @@ async def delete_dependencies(tx: Tx, before: datetime, limit: int) -> int:
     return await _delete(tx, DELETE_DEPENDENCIES, before, limit)
 
 
-async def next_expiry(connection: AsyncConnection) -> datetime | None:
+async def next_expiry(connection: Connection) -> datetime | None:
     """When the next task expires."""
     due: datetime | None = (await connection.execute(NEXT_EXPIRY)).scalar()
     return due
 
 
-async def _delete(tx: Tx, statement: Delete, before: datetime, limit: int) -> int:
-    result: Any = await tx.connection.execute(statement, {"before": before, "wanted": limit})
-    return int(result.rowcount)
+async def _delete(tx: Tx, statement: Executable, before: datetime, limit: int) -> int:
+    deleted = await tx.connection.execute(statement, {"before": before, "wanted": limit})
+    return len(deleted.all())

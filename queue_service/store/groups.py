@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import BigInteger, Row, Text, and_, bindparam, case, func, select, text, true, update
+from sqlalchemy import BigInteger, Text, and_, bindparam, case, func, select, text, true, update
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from queue_service.core.groups import TaskGroup
 from queue_service.store.database import Tx
 from queue_service.store.rows import Rows
+from queue_service.store.statements import Connection, Row
 from queue_service.store.tables import NEVER_RESOLVED, task_groups, tasks
 from schemas.times import MILLISECOND, to_ms
 
@@ -78,7 +78,7 @@ async def ensure(tx: Tx, wanted: Iterable[TaskGroup], *, margin: timedelta) -> d
     return _by_id(await tx.connection.execute(ENSURE, parameters))
 
 
-async def get(connection: AsyncConnection, task_group_ids: Sequence[str]) -> dict[str, TaskGroup]:
+async def get(connection: Connection, task_group_ids: Sequence[str]) -> dict[str, TaskGroup]:
     """The groups that exist, by id."""
     return _by_id(await connection.execute(SELECT_GROUPS, _ids.of(task_group_ids)))
 
@@ -94,12 +94,12 @@ async def seal(tx: Tx, task_group_ids: Sequence[str]) -> dict[str, TaskGroup]:
     return _by_id(await tx.connection.execute(SEAL, _sealing.parameters(rows)))
 
 
-async def resolved(connection: AsyncConnection, task_group_ids: Sequence[str]) -> list[TaskGroup]:
+async def resolved(connection: Connection, task_group_ids: Sequence[str]) -> list[TaskGroup]:
     """Those of the groups in which every task was resolved at least once."""
     return list(_by_id(await connection.execute(RESOLVED_GROUPS, _ids.of(task_group_ids))).values())
 
 
-def _by_id(rows: Iterable[Row[Any]]) -> dict[str, TaskGroup]:
+def _by_id(rows: Iterable[Row]) -> dict[str, TaskGroup]:
     return {
         row.task_group_id: TaskGroup(row.task_group_id, row.scheduler_id, row.expires, row.sealed)
         for row in rows

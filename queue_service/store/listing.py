@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Integer, Text, bindparam, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from queue_service.store.rows import Rows
+from queue_service.store.statements import Connection
 from queue_service.store.tables import task_dependencies, tasks
 from queue_service.store.types import Milliseconds
 
@@ -43,7 +43,7 @@ EXISTING: Final = (
 )
 
 
-async def group_members(connection: AsyncConnection, group_id: str, after: str, wanted: int) -> list[str]:
+async def group_members(connection: Connection, group_id: str, after: str, wanted: int) -> list[str]:
     """Ids of the group's tasks that come after ``after``, in order."""
     found = await connection.execute(
         GROUP_MEMBERS, {"task_group_id": group_id, "after": after, "wanted": wanted}
@@ -52,7 +52,7 @@ async def group_members(connection: AsyncConnection, group_id: str, after: str, 
 
 
 async def dependents(
-    connection: AsyncConnection, task_id: str, now: datetime, after: str, wanted: int
+    connection: Connection, task_id: str, now: datetime, after: str, wanted: int
 ) -> list[str]:
     """Ids of the unexpired tasks that depend on ``task_id`` and come after ``after``, in order."""
     found = await connection.execute(
@@ -61,9 +61,7 @@ async def dependents(
     return list(found.scalars())
 
 
-async def existing(
-    connection: AsyncConnection, task_ids: Sequence[str], after: str, wanted: int
-) -> list[str]:
+async def existing(connection: Connection, task_ids: Sequence[str], after: str, wanted: int) -> list[str]:
     """Those of the ids that exist and come after ``after``, in order."""
     found = await connection.execute(EXISTING, {**_ids.of(task_ids), "after": after, "wanted": wanted})
     return list(found.scalars())

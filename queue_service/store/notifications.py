@@ -123,7 +123,7 @@ class Notifications:
         """Pass signals on until the connection is lost, which raises."""
         import asyncpg
 
-        dialect = self._database.writer.dialect
+        dialect = self._database.engine.dialect
         _, options = dialect.create_connect_args(self._database.url)
         connection = await asyncpg.connect(**options, timeout=10)
         connection.add_termination_listener(lambda _: self._filled.set())

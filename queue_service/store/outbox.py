@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from pydantic_core import from_json, to_json
-from sqlalchemy import BigInteger, Integer, Text, delete, func, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import BigInteger, Integer, Text, bindparam, delete, func, insert, select
 
 from events.messages import OutboundMessage, encode
 from queue_service.core.task import Change, Task
 from queue_service.store.database import Tx
 from queue_service.store.rows import Rows
 from queue_service.store.signals import OutboxFilled
+from queue_service.store.statements import Connection
 from queue_service.store.tables import outbox
 from schemas.messages import Message
 from schemas.times import to_ms
@@ -38,7 +38,7 @@ _COLUMNS: Final = ("exchange", "routing_key", "cc", "order_keys", "body", "creat
 APPEND: Final = insert(outbox).from_select(
     list(_COLUMNS), select(*(_given.c[name] for name in _COLUMNS)).order_by(_given.c.place)
 )
-NEXT_BATCH: Final = select(outbox).order_by(outbox.c.id)
+NEXT_BATCH: Final = select(outbox).order_by(outbox.c.id).limit(bindparam("wanted", type_=Integer))
 _confirmed = Rows("confirmed", id=BigInteger)
 DELETE: Final = delete(outbox).where(outbox.c.id.in_(select(_confirmed.c.id)))
 DEPTH: Final = select(func.count()).select_from(outbox)
@@ -107,14 +107,14 @@ async def record(tx: Tx, outgoing: Sequence[Outgoing]) -> None:
     tx.announce(OutboxFilled())
 
 
-async def next_batch(connection: AsyncConnection, limit: int) -> list[OutboxRow]:
+async def next_batch(connection: Connection, limit: int) -> list[OutboxRow]:
     """The oldest rows, oldest first.
 
     There is no "last id" to go on from: PostgreSQL makes ids visible out of order, so a row with a smaller
     id may appear later. Per task the order is right, because the task's row lock is held from the
     allocation of the id to the commit.
     """
-    rows = await connection.execute(NEXT_BATCH.limit(limit))
+    rows = await connection.execute(NEXT_BATCH, {"wanted": limit})
     return [
         OutboxRow(
             id=row.id,
@@ -137,6 +137,6 @@ async def delete_confirmed(tx: Tx, ids: Sequence[int]) -> None:
         await tx.connection.execute(DELETE, _confirmed.of(ids))
 
 
-async def depth(connection: AsyncConnection) -> int:
+async def depth(connection: Connection) -> int:
     """How many messages wait."""
     return int((await connection.execute(DEPTH)).scalar_one())

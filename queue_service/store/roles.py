@@ -5,10 +5,10 @@ from typing import Any, Final
 from pydantic_core import from_json, to_json
 from sqlalchemy import Integer, Row, Text, bindparam, delete, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from queue_service.core.access import Role
 from queue_service.store.database import Concurrent, Tx
+from queue_service.store.statements import Connection
 from queue_service.store.tables import roles
 
 _id = bindparam("of_role", type_=Text)
@@ -36,23 +36,23 @@ SAVE: Final = (
 DELETE: Final = delete(roles).where(roles.c.role_id == _id).returning(roles.c.role_id)
 
 
-async def get(connection: AsyncConnection, role_id: str) -> Role | None:
+async def get(connection: Connection, role_id: str) -> Role | None:
     """The role with this id."""
     row = (await connection.execute(SELECT, {"of_role": role_id})).first()
     return None if row is None else _role(row)
 
 
-async def every(connection: AsyncConnection) -> list[Role]:
+async def every(connection: Connection) -> list[Role]:
     """All roles, in order of their ids."""
     return [_role(row) for row in await connection.execute(ALL)]
 
 
-async def page(connection: AsyncConnection, after: str, wanted: int) -> list[Role]:
+async def page(connection: Connection, after: str, wanted: int) -> list[Role]:
     """Roles whose id comes after ``after``, in order of their ids."""
     return [_role(row) for row in await connection.execute(PAGE, {"after": after, "wanted": wanted})]
 
 
-async def scopes_by_id(connection: AsyncConnection) -> dict[str, tuple[str, ...]]:
+async def scopes_by_id(connection: Connection) -> dict[str, tuple[str, ...]]:
     """The scopes of every role."""
     return {row.role_id: tuple(from_json(row.scopes)) for row in await connection.execute(ALL_SCOPES)}
 

@@ -8,7 +8,6 @@ from pydantic_core import from_json, to_json
 from sqlalchemy import (
     BigInteger,
     Integer,
-    Row,
     Select,
     SmallInteger,
     Text,
@@ -19,13 +18,13 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from queue_service.core.dependencies import Dependency
 from queue_service.core.task import Change, Task
 from queue_service.store.database import Concurrent, Tx
 from queue_service.store.rows import Rows
 from queue_service.store.signals import QueueFilled, TimerSet
+from queue_service.store.statements import Connection, Row
 from queue_service.store.tables import task_definitions, tasks
 from schemas.task import PRIORITIES, Run, TaskDefinition
 from schemas.times import to_ms
@@ -130,7 +129,7 @@ SAVE_TASKS: Final = (
 # ---- functions ---------------------------------------------------------------------------------------
 
 
-async def get(connection: AsyncConnection, task_ids: Sequence[str]) -> dict[str, Task]:
+async def get(connection: Connection, task_ids: Sequence[str]) -> dict[str, Task]:
     """The tasks that exist, by id; without a lock."""
     return await _tasks(connection, SELECT_TASKS, task_ids)
 
@@ -148,12 +147,12 @@ async def lock_states(tx: Tx, task_ids: Sequence[str]) -> dict[str, Dependency]:
     return {row.task_id: Dependency(row.task_id, row.state, row.expires) for row in rows}
 
 
-async def group_ids(connection: AsyncConnection, task_ids: Sequence[str]) -> list[str]:
+async def group_ids(connection: Connection, task_ids: Sequence[str]) -> list[str]:
     """The groups of those of the tasks that exist."""
     return list((await connection.execute(SELECT_GROUP_IDS, _ids.of(_unique(task_ids)))).scalars())
 
 
-async def definitions(connection: AsyncConnection, task_ids: Sequence[str]) -> dict[str, TaskDefinition]:
+async def definitions(connection: Connection, task_ids: Sequence[str]) -> dict[str, TaskDefinition]:
     """The definitions as they were at creation, by id."""
     if not task_ids:
         return {}
@@ -206,16 +205,14 @@ def _announce(tx: Tx, changes: Iterable[Change]) -> None:
             tx.announce(TimerSet("expiry", after.expires))
 
 
-async def _tasks(
-    connection: AsyncConnection, statement: Select[Any], task_ids: Sequence[str]
-) -> dict[str, Task]:
+async def _tasks(connection: Connection, statement: Select[Any], task_ids: Sequence[str]) -> dict[str, Task]:
     if not task_ids:
         return {}
     rows = await connection.execute(statement, _ids.of(_unique(task_ids)))
     return {row.task_id: task_of(row) for row in rows}
 
 
-def task_of(row: Row[Any]) -> Task:
+def task_of(row: Row) -> Task:
     """The task of a row of ``tasks``."""
     return Task(
         task_id=row.task_id,

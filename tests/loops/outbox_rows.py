@@ -1,5 +1,7 @@
 """Rows for the relay: messages whose routing keys tell which they are."""
 
+from typing import Final
+
 from sqlalchemy import insert
 
 from queue_service.store import outbox
@@ -7,6 +9,8 @@ from queue_service.store.database import Database, Tx
 from queue_service.store.signals import OutboxFilled
 from queue_service.store.tables import outbox as table
 from tests.store.given import read
+
+RECORD: Final = insert(table)
 
 
 async def record(database: Database, *names: str, exchange: str = "exchange/test") -> None:
@@ -24,7 +28,8 @@ async def record(database: Database, *names: str, exchange: str = "exchange/test
             }
             for name in names
         ]
-        await tx.connection.execute(insert(table), rows)
+        for row in rows:
+            await tx.connection.execute(RECORD, row)
         tx.announce(OutboxFilled())
 
     await database.write(script)

@@ -1,22 +1,24 @@
 """Transactions: all or nothing, told after the commit, tried again after a lost race."""
 
 import asyncio
+import os
 import sqlite3
-import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
-from sqlalchemy import event, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import text
 
 from queue_service.store import database as database_module
-from queue_service.store import outbox, tasks
+from queue_service.store import outbox, sqlite, tasks
 from queue_service.store.database import Concurrent, Database, StoreUnavailable, Tx, normal_url, open_database
 from queue_service.store.outbox import Outgoing
 from queue_service.store.signals import OutboxFilled, QueueFilled, Signal, TasksResolved
+from queue_service.store.statements import Connection
 from tests.core.samples import NOW, new_ids, task
 from tests.store.databases import DISCONNECT, administer, opened
 from tests.store.given import read, store
@@ -49,14 +51,24 @@ async def test_a_script_that_fails_leaves_nothing(database: Database) -> None:
 
 async def test_a_violated_constraint_is_the_callers_affair(database: Database) -> None:
     statement = text("INSERT INTO leases (name, holder, expires) VALUES ('a', 'b', 0), ('a', 'b', 0)")
-    with pytest.raises(IntegrityError):
+    with pytest.raises((sqlite3.IntegrityError, asyncpg.IntegrityConstraintViolationError)):
         await database.write(lambda tx: tx.connection.execute(statement))
 
 
-async def test_signals_are_told_after_the_commit_each_once(database: Database) -> None:
+async def test_signals_are_told_after_the_commit_each_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     happened: list[object] = []
     database.subscribe(happened.append)
-    event.listen(database.writer.sync_engine, "commit", lambda _: happened.append("commit"))
+    transaction = database.driver.transaction
+
+    @asynccontextmanager
+    async def watched() -> AsyncIterator[Connection]:
+        async with transaction() as connection:
+            yield connection
+        happened.append("commit")
+
+    monkeypatch.setattr(database.driver, "transaction", watched)
 
     async def script(tx: Tx) -> None:
         for signal in (OutboxFilled(), QueueFilled("a/b"), OutboxFilled(), QueueFilled("a/b")):
@@ -190,9 +202,9 @@ async def test_a_reader_does_not_wait_for_a_writer(database: Database) -> None:
 
 
 async def test_a_locked_sqlite_file_is_unavailable_and_then_available_again(
-    sqlite_database: Database, sqlite_database_url: str
+    sqlite_database: Database, sqlite_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await sqlite_database.write(lambda tx: tx.connection.execute(text("PRAGMA busy_timeout = 1")))
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.001)
     other = sqlite3.connect(sqlite_database_url.removeprefix("sqlite:///"), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreUnavailable, match="database is locked"):
@@ -202,6 +214,38 @@ async def test_a_locked_sqlite_file_is_unavailable_and_then_available_again(
     await store(sqlite_database, task())
 
 
+async def test_a_locked_sqlite_file_does_not_hold_up_the_event_loop(
+    sqlite_database: Database, sqlite_database_url: str
+) -> None:
+    """A program of its own, such as a backup, holds the lock; readers and all else go on."""
+    await store(sqlite_database)
+    other = sqlite3.connect(sqlite_database_url.removeprefix("sqlite:///"), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    writing = asyncio.create_task(store(sqlite_database, task()))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert await read(sqlite_database, outbox.depth) == 0
+    assert not writing.done()
+    other.execute("COMMIT")
+    other.close()
+    await writing
+
+
+async def test_the_log_of_a_sqlite_file_stays_short(
+    sqlite_database: Database, sqlite_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is moved into the file as it grows, and begins anew."""
+    monkeypatch.setattr(sqlite_database.driver, "_checkpoint_at", 0)
+    monkeypatch.setattr(sqlite, "CHECKPOINT_CHANGES", 10)
+    log = sqlite_database_url.removeprefix("sqlite:///") + "-wal"
+    sizes = []
+    for _ in range(20):
+        await store(sqlite_database, *(task(task_id=task_id) for task_id in new_ids(10)))
+        await asyncio.sleep(0)  # as every caller of a service does
+        sizes.append(os.stat(log).st_size)
+    assert sizes[-1] < 2 * sizes[4]
+
+
 # What is unavailable
 
 
@@ -209,14 +253,6 @@ async def test_a_file_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> No
     async with opened(f"sqlite:///{tmp_path}/no/such/folder.db", ManualClock()) as database:
         with pytest.raises(StoreUnavailable, match="unable to open database file"):
             await store(database, task())
-        await threads_of_the_driver_end()
-
-
-async def threads_of_the_driver_end() -> None:
-    """The thread of a connection that was never opened speaks to this event loop once more."""
-    for thread in threading.enumerate():
-        if "_connection_worker_thread" in thread.name:
-            await asyncio.to_thread(thread.join)
 
 
 @pytest.mark.parametrize(

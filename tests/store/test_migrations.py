@@ -65,13 +65,13 @@ def _clauses(sql: str) -> list[str]:
 
 async def test_migrated_schema_has_no_difference_to_the_tables(empty: Database) -> None:
     await runner.migrate(empty)
-    async with empty.writer.begin() as connection:
+    async with empty.engine.begin() as connection:
         assert await connection.run_sync(differences) == []
 
 
 async def test_migrated_schema_is_the_one_made_from_the_tables(empty: Database) -> None:
     await runner.migrate(empty)
-    async with empty.writer.begin() as connection:
+    async with empty.engine.begin() as connection:
         migrated = await connection.run_sync(described)
         await connection.run_sync(metadata.drop_all)
         await connection.run_sync(metadata.create_all)
@@ -88,12 +88,12 @@ async def test_migrating_tells_the_revisions_before_and_after(empty: Database) -
 
 async def test_every_revision_can_be_taken_back_and_made_again(empty: Database) -> None:
     await runner.migrate(empty)
-    async with empty.writer.begin() as connection:
+    async with empty.engine.begin() as connection:
         await connection.run_sync(lambda sync: command.downgrade(runner._config(sync), "base"))
         tables = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
     assert tables == ["alembic_version"]
     await runner.migrate(empty)
-    async with empty.writer.begin() as connection:
+    async with empty.engine.begin() as connection:
         assert await connection.run_sync(differences) == []
 
 

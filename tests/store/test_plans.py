@@ -36,7 +36,8 @@ class Hot:
 IDS = '[{"task_id": "task100007"}]'
 CHANGED = (
     '[{"task_id": "task100007", "version": 1, "queue_order": null, "state": "running", "priority": 1,'
-    ' "taken_until": 1, "retries_left": 5, "ever_resolved": 0, "claimed_by_id": 0, "runs": "[]", "worker": null}]'
+    ' "taken_until": 1, "retries_left": 5, "ever_resolved": 0, "claimed_by_id": 0, "runs": "[]",'
+    ' "worker": null}]'
 )
 EDGES = '[{"required_task_id": "task100007", "dependent_task_id": "task100014"}]'
 DUE: Final = {"now": NOW, "wanted": 100}
@@ -66,16 +67,16 @@ HOT: Final[dict[str, Hot]] = {
         {"task_definitions_pkey"},
     ),
     "SAVE_TASKS": Hot(tasks.SAVE_TASKS, {"changed": CHANGED}, {"sqlite_autoindex_tasks_1"}, {"tasks_pkey"}),
-    "NEXT_BATCH": Hot(outbox.NEXT_BATCH.limit(500), {}, set(), {"outbox_pkey"}, in_order_of="outbox"),
+    "NEXT_BATCH": Hot(outbox.NEXT_BATCH, {"wanted": 500}, set(), {"outbox_pkey"}, in_order_of="outbox"),
     "DELETE from the outbox": Hot(
         outbox.DELETE, {"confirmed": '[{"id": 7}]'}, {"outbox key"}, {"outbox_pkey"}
     ),
     "NEXT_RESOLUTIONS": Hot(
-        dependencies._NEXT_RESOLUTIONS.limit(100), {}, set(), {"resolutions_pkey"}, in_order_of="resolutions"
+        dependencies.NEXT_RESOLUTIONS, {"wanted": 100}, set(), {"resolutions_pkey"}, in_order_of="resolutions"
     ),
     "WAITING": Hot(
-        dependencies.WAITING.limit(1000),
-        {"ended": '[{"required_task_id": "task100007", "requires": "all-completed"}]'},
+        dependencies.WAITING,
+        {"ended": '[{"required_task_id": "task100007", "requires": "all-completed"}]', "wanted": 1000},
         {"sqlite_autoindex_task_dependencies_1"},
         {"task_dependencies_pkey"},
     ),
@@ -124,7 +125,7 @@ def filled_sqlite_url(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 async def fill_sqlite(url: str) -> None:
     await migrate(url)
-    async with opened(url, ManualClock()) as database, database.writer.begin() as connection:
+    async with opened(url, ManualClock()) as database, database.engine.begin() as connection:
         for statement in filling("sqlite"):
             await connection.exec_driver_sql(statement)
 
@@ -155,7 +156,7 @@ async def filled_postgres(filled_postgres_url: str) -> AsyncIterator[Database]:
 @pytest.mark.parametrize("name", HOT)
 async def test_sqlite_uses_the_index(filled_sqlite: Database, name: str) -> None:
     hot = HOT[name]
-    async with filled_sqlite.read() as connection:
+    async with filled_sqlite.engine.connect() as connection:
         plan = await sqlite_plan(connection, hot.statement, hot.values)
     assert plan.indexes == hot.sqlite, plan.text
     assert plan.scanned <= {hot.in_order_of}, plan.text
@@ -166,7 +167,7 @@ async def test_sqlite_uses_the_index(filled_sqlite: Database, name: str) -> None
 @pytest.mark.parametrize("name", HOT)
 async def test_postgres_uses_the_index(filled_postgres: Database, name: str, kind: PlanKind) -> None:
     hot = HOT[name]
-    async with filled_postgres.read() as connection:
+    async with filled_postgres.engine.connect() as connection:
         plan = await postgres_plan(connection, hot.statement, hot.values, kind)
     assert plan.indexes == hot.postgres, plan.text
     assert not plan.scanned, plan.text

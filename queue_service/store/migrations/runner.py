@@ -31,15 +31,20 @@ def newest_revision() -> str:
 
 async def current_revision(database: Database) -> str | None:
     """The revision of the database; None when it is empty."""
-    async with database.read() as connection:
-        return await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
+    with translated_errors():
+        async with database.engine.connect() as connection:
+            return await connection.run_sync(_revision)
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
 
 
 async def migrate(database: Database) -> tuple[str | None, str]:
     """Upgrade to the newest schema; the revisions before and after. Raises StoreUnavailable."""
     before = await current_revision(database)
     with translated_errors():
-        async with database.writer.begin() as connection:
+        async with database.engine.begin() as connection:
             if not database.is_sqlite:
                 await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
             await connection.run_sync(lambda sync: command.upgrade(_config(sync), "head"))
