@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 
 from events.broker import PortInUse
 from queue_service.api_processes import LISTEN_FD, ApiProcesses, inherited_listener
+from queue_service.artifact_storage import ArtifactStorageUnusable
 from queue_service.auth.temporary import two_slugids
 from queue_service.logs import configure_logs
 from queue_service.service import ROLES, SchemaOutdated, Service
@@ -90,9 +91,11 @@ def _run(overrides: dict[str, object], roles: frozenset[str], *, announce: bool)
         if not settings.root_access_token.get_secret_value():
             settings = settings.model_copy(update={"root_access_token": SecretStr(two_slugids())})
         listener = _listen(settings) if "api" in roles else None
+        if listener is not None:
+            settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         with asyncio.Runner(loop_factory=_loop_factory()) as runner_:
             runner_.run(_serve(settings, roles, listener, processes, announce=announce))
-    except (CannotStart, DatabaseInUse, SchemaOutdated) as error:
+    except (CannotStart, DatabaseInUse, SchemaOutdated, ArtifactStorageUnusable) as error:
         return _failed(str(error))
     except StoreUnavailable as error:
         return _failed(f"{error}\ncheck TASKBUS_DATABASE_URL and that the database server runs")
@@ -186,7 +189,7 @@ async def _serve(
             return
         async with ApiProcesses(processes - 1, listener, _handed_down(settings)):
             if announce:
-                _announce(service, settings, listener)
+                _announce(service, settings)
             await _serve_http(service, listener, stop)
 
 
@@ -201,6 +204,8 @@ def _handed_down(settings: Settings) -> dict[str, str]:
     return {
         "TASKBUS_DATABASE_URL": settings.database_url,
         "TASKBUS_HOST": settings.host,
+        "TASKBUS_PORT": str(settings.port),
+        "TASKBUS_ROOT_URL": settings.root_url,
         "TASKBUS_ROOT_CLIENT_ID": settings.root_client_id,
         "TASKBUS_ROOT_ACCESS_TOKEN": settings.root_access_token.get_secret_value(),
     }
@@ -231,9 +236,8 @@ async def _serve_http(service: Service, listener: socket.socket, stop: asyncio.E
     stopping.cancel()
 
 
-def _announce(service: Service, settings: Settings, listener: socket.socket) -> None:
-    host, port = listener.getsockname()[:2]
-    root_url = settings.root_url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+def _announce(service: Service, settings: Settings) -> None:
+    root_url = settings.reached_at
     built_in = "" if settings.amqp_url else "  (built in; guest/guest)"
     lines = [
         f"taskbus {service.version} serves",

@@ -13,6 +13,7 @@ from queue_service.api.monitoring import ROOT, Monitoring
 from queue_service.api.openapi import openapi
 from queue_service.api.permit import Gate
 from queue_service.api.pipeline import Pipeline, raw_path_of
+from queue_service.blobs.urls import PATH as BLOBS
 from queue_service.clock import Clock
 
 PAGES = ("/docs", "/openapi.json")
@@ -20,10 +21,22 @@ PAGES = ("/docs", "/openapi.json")
 
 
 class Application:
-    """The ASGI application of the service. ``handlers``: an object of each class that the APIs name."""
+    """The ASGI application of the service. ``handlers``: an object of each class that the APIs name.
 
-    def __init__(self, handlers: Iterable[object], clock: Clock, gate: Gate, version: str) -> None:
+    ``blobs`` answers below ``/blobs/``, when this service keeps the bytes of artifacts itself.
+    """
+
+    def __init__(
+        self,
+        handlers: Iterable[object],
+        clock: Clock,
+        gate: Gate,
+        version: str,
+        *,
+        blobs: ASGIApp | None = None,
+    ) -> None:
         self._version = version
+        self._blobs = blobs
         by_class = {type(handler): handler for handler in (*handlers, Monitoring(version))}
         self._apis = {
             api.service: Pipeline(api.base_path, api.sections, by_class, clock, gate) for api in APIS
@@ -40,6 +53,8 @@ class Application:
                 api = self._apis.get(path.split("/", 3)[2])
                 if api is not None and path.startswith(api.base_path + "/"):
                     return api
+            if self._blobs is not None and path.startswith(BLOBS):
+                return self._blobs
             if not path.startswith(PAGES):
                 return self._root
         return self._pages

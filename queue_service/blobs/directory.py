@@ -124,6 +124,9 @@ class Directory:
         self._blobs = path / "blobs"
         self._parts = path / "incoming"
         self._reserve = reserve
+
+    def prepare(self) -> None:
+        """Make the directory; what begins a blob does it, too. Raises OSError."""
         for folder in (self._blobs, self._parts):
             folder.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
 
@@ -133,11 +136,13 @@ class Directory:
         if disk.f_bavail * disk.f_frsize - length < self._reserve:
             raise DiskFull
 
-    def begin(self, key: str, head: Head) -> Incoming:
-        """A new blob to write. Raises DiskFull, InvalidKey."""
+    def begin(self, key: str, head: Head, *, others: int = 0) -> Incoming:
+        """A new blob to write, beside ``others`` bytes that are on their way. Raises DiskFull, InvalidKey."""
         checked_key(key)
         part = self._parts / secrets.token_hex(16)
         try:
+            self.prepare()
+            self.require_room(head.size + others)
             file = open(part, "xb", opener=_private)  # noqa: SIM115 - Incoming closes it
         except OSError as error:
             raise _told(error) from error
@@ -203,7 +208,7 @@ class Directory:
     def sweep(self, before: datetime) -> int:
         """Delete what crashes left: last written before this time, and no longer held by any process."""
         swept = 0
-        for part in self._parts.iterdir():
+        for part in self._parts.glob("*"):
             with suppress(FileNotFoundError, BlockingIOError), open(part, "rb") as file:
                 if os.fstat(file.fileno()).st_mtime < before.timestamp():
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -163,9 +163,8 @@ class LocalBlobs:
             raise TooManyUploads
         await self._sweep_when_due()
         head = Head(size, content_type, content_encoding, secrets.token_hex(8))
-        wanted = size + sum(other.left for other in self._uploads)
-        await self.in_thread(lambda: self._directory.require_room(wanted))
-        incoming = await self.in_thread(lambda: self._directory.begin(key, head))
+        others = sum(other.left for other in self._uploads)
+        incoming = await self.in_thread(lambda: self._directory.begin(key, head, others=others))
         upload = Upload(self, incoming, head)
         self._uploads.add(upload)
         try:
