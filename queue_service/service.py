@@ -15,9 +15,12 @@ import structlog
 from events.broker import Broker
 from events.publisher import Publisher
 from queue_service.api.app import Application
+from queue_service.api.blobs import BlobTransfers
 from queue_service.api.permit import OPEN_GATE
 from queue_service.api.queue import QueueApi
+from queue_service.artifact_storage import open_blobs
 from queue_service.auth.temporary import Issuer, two_slugids
+from queue_service.blobs.local import LocalBlobs
 from queue_service.clock import Clock, SystemClock
 from queue_service.loops.outbox_relay import OutboxRelay
 from queue_service.loops.schedule import Loops, idle
@@ -57,6 +60,8 @@ class Service:
         self.issuer = Issuer(settings.root_client_id, token)
         self.amqp_url = settings.amqp_url
         self._stack = AsyncExitStack()
+        self.blobs = open_blobs(settings, self.clock, token.encode())
+        self._stack.push_async_callback(self.blobs.close)
         self.database: Database
         self.api: QueueApi
         self.application: Application
@@ -87,7 +92,11 @@ class Service:
             long_poll=self.settings.long_poll,
         )
         self._stack.push_async_callback(self.api.close)
-        self.application = Application([self.api], self.clock, OPEN_GATE, self.version)
+        transfers = None
+        if isinstance(self.blobs, LocalBlobs):
+            transfers = BlobTransfers(self.blobs, self.clock)
+            await self.blobs.sweep()
+        self.application = Application([self.api], self.clock, OPEN_GATE, self.version, blobs=transfers)
         if "loops" in self.roles:
             await self._start_background()
         if not self.database.is_sqlite:
