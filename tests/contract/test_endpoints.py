@@ -12,7 +12,7 @@ from schemas.ids import PARAMETER_PATTERNS, QUERY_PATTERNS
 from tests.contract.reference import load
 
 REFERENCE: Final[dict[str, Any]] = load("queue-api.json")
-CATEGORIES: Final = {"Tasks", "Task Groups", "Task-Groups", "Worker Interface", "Monitoring"}
+CATEGORIES: Final = {"Tasks", "Task Groups", "Task-Groups", "Worker Interface", "Worker Metadata", "Monitoring"}
 """What is served so far."""
 
 ENTRIES: Final[dict[str, dict[str, Any]]] = {
@@ -23,6 +23,9 @@ OURS: Final[dict[str, Endpoint]] = {endpoint.name: endpoint for endpoint in QUEU
 IMMEDIATE: Final = {
     "task", "status", "listTaskGroup", "getTaskGroup", "listDependentTasks",
     "reclaimTask", "reportCompleted", "reportFailed", "reportException",
+    "listProvisioners", "getProvisioner", "pendingTasks", "taskQueueCounts", "listPendingTasks",
+    "listClaimedTasks", "listWorkerTypes", "getWorkerType", "listTaskQueues", "getTaskQueue", "listWorkers",
+    "getWorker", "quarantineWorker",
 }  # fmt: skip
 """Endpoints that authorize before anything else is looked at (``queue-behaviour.md`` 1.3)."""
 
