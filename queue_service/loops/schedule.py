@@ -1,10 +1,13 @@
 """The list of background loops, by hand, and who is nudged by which signal."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from queue_service.core.limits import Limits
 from queue_service.loops.loop import Loop
 from queue_service.operations import due, resolutions
+from queue_service.operations.due import Sweep
+from queue_service.operations.resolutions import Follower
 from queue_service.store import claims, expiry
 from queue_service.store.database import Database
 from queue_service.store.signals import Signal, TasksResolved, TimerSet
@@ -27,11 +30,23 @@ def idle(database: Database, seconds: float) -> timedelta:
 
 
 class Loops:
-    """Everything that happens without a caller, but for the relay."""
+    """Everything that happens without a caller, but for the relay.
 
-    def __init__(self, database: Database, limits: Limits) -> None:
+    ``followers`` and ``sweeps``: what the other services do when tasks have ended, and with what has expired.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        limits: Limits,
+        *,
+        followers: Sequence[Follower] = (),
+        sweeps: Sequence[Sweep] = (),
+    ) -> None:
         self._database = database
         self._limits = limits
+        self._followers = followers
+        self._sweeps = sweeps
         clock = database.clock
         self.claims = Loop(
             "claim expiry",
@@ -97,11 +112,13 @@ class Loops:
         return await self._database.write(lambda tx: due.pass_deadlines(tx, DEADLINES, delay=delay))
 
     async def _work_off_resolutions(self) -> int:
-        return await self._database.write(lambda tx: resolutions.work_off(tx, RESOLUTIONS))
+        return await self._database.write(lambda tx: resolutions.work_off(tx, RESOLUTIONS, self._followers))
 
     async def _delete_expired(self) -> int:
         grace = self._limits.expiry_grace
-        return await self._database.write(lambda tx: due.delete_expired(tx, RECORDS, grace=grace))
+        return await self._database.write(
+            lambda tx: due.delete_expired(tx, RECORDS, grace=grace, sweeps=self._sweeps)
+        )
 
     async def _next_claim(self) -> datetime | None:
         async with self._database.read() as connection:

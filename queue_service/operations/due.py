@@ -1,13 +1,17 @@
 """What the passing of time does: claims that run out, deadlines that pass, records that expire."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
 from queue_service.core import transitions
 from queue_service.core.task import Change, Task
+from queue_service.operations import forgetting
 from queue_service.operations.ledger import Ledger
 from queue_service.store import claims, expiry
 from queue_service.store.database import Tx
+
+Sweep = Callable[[Tx, datetime, int], Awaitable[int]]
+"""Deletes records of a kind that expired before this time, up to a limit; how many there were."""
 
 
 async def expire_claims(tx: Tx, limit: int) -> int:
@@ -22,13 +26,16 @@ async def pass_deadlines(tx: Tx, limit: int, *, delay: timedelta) -> int:
     )
 
 
-async def delete_expired(tx: Tx, limit: int, *, grace: timedelta) -> int:
+async def delete_expired(tx: Tx, limit: int, *, grace: timedelta, sweeps: Sequence[Sweep] = ()) -> int:
     """Delete records that expired ``grace`` ago or earlier; the largest count of one kind (11)."""
     before = tx.now - grace
     return max(
+        await forgetting.delete_artifacts(tx, before, limit),
+        await forgetting.delete_objects(tx, before, limit),
         await expiry.delete_tasks(tx, before, limit),
         await expiry.delete_groups(tx, before, limit),
         await expiry.delete_dependencies(tx, before, limit),
+        *[await sweep(tx, before, limit) for sweep in sweeps],
     )
 
 

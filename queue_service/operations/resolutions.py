@@ -1,9 +1,10 @@
 """After a task has ended: let its dependents go, and tell when its group is resolved.
 
-Works off the list of resolutions that the store keeps with every ended task, so a crash forgets nothing.
+Works off the list of resolutions that the store keeps with every ended task, so a crash forgets nothing. What
+else follows from an end is told to followers, in the same transaction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import get_args
 
 from queue_service.core import transitions
@@ -19,8 +20,11 @@ from schemas.task import Requires
 EDGES = 1000
 """How many dependents are let go in one transaction."""
 
+Follower = Callable[[Tx, Sequence[Resolution]], Awaitable[None]]
+"""Does what follows from these ends. It may be told of an end twice, and must not fail because of one task."""
 
-async def work_off(tx: Tx, limit: int) -> int:
+
+async def work_off(tx: Tx, limit: int, followers: Sequence[Follower] = ()) -> int:
     """Work off up to ``limit`` resolutions; how many were looked at."""
     ended = await dependencies.next_resolutions(tx, limit)
     if not ended:
@@ -31,6 +35,8 @@ async def work_off(tx: Tx, limit: int) -> int:
     await _let_go(tx, ledger, edges)
     if len(edges) < EDGES:
         await _tell_resolved_groups(tx, ledger, ended)
+        for follow in followers:
+            await follow(tx, ended)
         await dependencies.delete_resolutions(tx, [entry.id for entry in ended])
     await ledger.write(tx)
     return len(ended)
@@ -58,10 +64,10 @@ async def _let_go(tx: Tx, ledger: Ledger, edges: Sequence[Edge]) -> None:
 
 
 async def _tell_resolved_groups(tx: Tx, ledger: Ledger, ended: Sequence[Resolution]) -> None:
-    group_ids = await tasks.group_ids(tx.connection, [entry.task_id for entry in ended])
+    group_ids = {entry.task_group_id for entry in ended if entry.task_group_id is not None}
     if not group_ids:
         return
-    for group in await groups.resolved(tx.connection, group_ids):
+    for group in await groups.resolved(tx.connection, sorted(group_ids)):
         message = TaskGroupResolvedMessage.trusted(
             task_group_id=group.task_group_id,
             scheduler_id=group.scheduler_id,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from pydantic_core import from_json
 from sqlalchemy import (
     BigInteger,
     Integer,
@@ -22,7 +23,7 @@ from queue_service.store.database import Tx
 from queue_service.store.rows import Rows
 from queue_service.store.signals import TasksResolved
 from queue_service.store.statements import Connection
-from queue_service.store.tables import UNSATISFIED, resolutions, task_dependencies
+from queue_service.store.tables import UNSATISFIED, resolutions, task_dependencies, tasks
 from schemas.task import Requires, TaskState
 from schemas.times import to_ms
 
@@ -75,7 +76,17 @@ INSERT_RESOLUTIONS: Final = insert(resolutions).from_select(
     ["task_id", "state"], select(_resolved.c.task_id, _resolved.c.state)
 )
 NEXT_RESOLUTIONS: Final = (
-    select(resolutions).order_by(resolutions.c.id).limit(_limit).with_for_update(skip_locked=True)
+    select(
+        resolutions.c.id,
+        resolutions.c.task_id,
+        resolutions.c.state,
+        tasks.c.task_group_id,
+        tasks.c.routes,
+    )
+    .select_from(resolutions.outerjoin(tasks, tasks.c.task_id == resolutions.c.task_id))
+    .order_by(resolutions.c.id)
+    .limit(_limit)
+    .with_for_update(of=resolutions, skip_locked=True)
 )
 _done = Rows("done", id=BigInteger)
 DELETE_RESOLUTIONS: Final = delete(resolutions).where(resolutions.c.id.in_(select(_done.c.id)))
@@ -92,11 +103,16 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """A task ended in this state; its dependents and its group have not been looked at since."""
+    """A task ended in this state; its dependents and its group have not been looked at since.
+
+    A task that has been deleted meanwhile has no group and no routes any more.
+    """
 
     id: int
     task_id: str
     state: TaskState
+    task_group_id: str | None
+    routes: tuple[str, ...]
 
 
 async def insert_edges(tx: Tx, edges: Iterable[tuple[Edge, bool, datetime]]) -> None:
@@ -152,7 +168,10 @@ async def insert_resolutions(tx: Tx, ended: Sequence[tuple[str, TaskState]]) -> 
 async def next_resolutions(tx: Tx, limit: int) -> list[Resolution]:
     """The oldest entries of the list, locked; entries that another process works on are left out."""
     rows = await tx.connection.execute(NEXT_RESOLUTIONS, {"wanted": limit})
-    return [Resolution(row.id, row.task_id, row.state) for row in rows]
+    return [
+        Resolution(row.id, row.task_id, row.state, row.task_group_id, tuple(from_json(row.routes or "[]")))
+        for row in rows
+    ]
 
 
 async def delete_resolutions(tx: Tx, ids: Sequence[int]) -> None:

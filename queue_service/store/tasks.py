@@ -45,12 +45,6 @@ SHARE_TASKS: Final = (
     .order_by(tasks.c.task_id)
     .with_for_update(of=tasks, read=True)
 )
-SELECT_GROUP_IDS: Final = (
-    select(tasks.c.task_group_id)
-    .distinct()
-    .select_from(_ids.join(tasks, tasks.c.task_id == _ids.c.task_id))
-    .order_by(tasks.c.task_group_id)
-)
 SELECT_DEFINITIONS: Final = select(task_definitions).select_from(
     _ids.join(task_definitions, task_definitions.c.task_id == _ids.c.task_id)
 )
@@ -145,11 +139,6 @@ async def lock_states(tx: Tx, task_ids: Sequence[str]) -> dict[str, Dependency]:
         return {}
     rows = await tx.connection.execute(SHARE_TASKS, _ids.of(_unique(task_ids)))
     return {row.task_id: Dependency(row.task_id, row.state, row.expires) for row in rows}
-
-
-async def group_ids(connection: Connection, task_ids: Sequence[str]) -> list[str]:
-    """The groups of those of the tasks that exist."""
-    return list((await connection.execute(SELECT_GROUP_IDS, _ids.of(_unique(task_ids)))).scalars())
 
 
 async def definitions(connection: Connection, task_ids: Sequence[str]) -> dict[str, TaskDefinition]:
