@@ -13,6 +13,7 @@ ERROR_STATUS: Final[dict[str, int]] = {
     "AuthenticationFailed": 401,
     "InsufficientScopes": 403,
     "ResourceNotFound": 404,
+    "NoMatchingMethod": 406,
     "RequestConflict": 409,
     "ResourceExpired": 410,
     "InputTooLarge": 413,

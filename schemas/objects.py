@@ -5,8 +5,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Discriminator, Field, StringConstraints, Tag
 
-from schemas.artifacts import ContentLength, ContentType, Url
-from schemas.base import Document, DocumentUnion, Request, Text
+from schemas.artifacts import Url
+from schemas.base import INTEGRAL, Document, DocumentUnion, Request, Text
 from schemas.ids import ProjectId, Slugid
 from schemas.times import Time
 
@@ -14,6 +14,10 @@ MAX_OBJECT_NAME: Final = 1100
 """Characters of an object's name: as long as that of an artifact, with its task and run before it."""
 MAX_INLINE: Final = 64 * 1024
 """Characters of base64 that may travel inside createUpload; clients send up to 8 KiB of bytes so."""
+
+
+ContentType = Annotated[str, StringConstraints(strict=True, pattern="^[ -~]{0,255}$")]
+"""A line of printable ASCII: it is sent as a header."""
 
 
 class Hashes(Request):
@@ -38,7 +42,7 @@ class PutUrlUpload(Request):
     """The bytes follow with one PUT."""
 
     content_type: ContentType
-    content_length: ContentLength
+    content_length: Annotated[int, Field(ge=0, le=2**53), INTEGRAL]
 
 
 class ProposedUploadMethods(Request):

@@ -10,9 +10,9 @@ from queue_service.api.paging import decimal
 from queue_service.api.permit import Permit
 from queue_service.auth.request import SignedRequest
 from queue_service.core.task import Task
-from schemas.base import Document, Request
+from schemas.base import Document, Wire
 
-Body = TypeVar("Body", bound=Request | None)
+Body = TypeVar("Body", bound=Wire | None)
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Endpoint:
     scopes: Any = None
     deferred: bool = False
     query: tuple[str, ...] = ()
-    input: type[Request] | None = None
-    output: type[Document] | None = None
+    input: type[Wire] | None = None
+    output: type[Wire] | None = None
     stability: str = "stable"
     multi_segment: str | None = None
     """The URL parameter that may span several segments."""

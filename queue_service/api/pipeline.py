@@ -34,7 +34,7 @@ from queue_service.core.errors import (
 )
 from queue_service.operations.batching import Overloaded
 from queue_service.store.database import StoreUnavailable
-from schemas.base import Document, Request
+from schemas.base import Document, Wire
 from schemas.ids import PARAMETER_PATTERNS, QUERY_PATTERNS
 
 logger = structlog.get_logger(__name__)
@@ -313,7 +313,7 @@ def _check_query(endpoint: Endpoint, raw: bytes) -> dict[str, str]:
     return query
 
 
-def _validated(request: _Request) -> Request | None:
+def _validated(request: _Request) -> Wire | None:
     """The body as a value, for an endpoint that takes one."""
     shape = request.endpoint.input
     if shape is None:

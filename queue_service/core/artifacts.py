@@ -45,6 +45,8 @@ MAX_LINKS: Final = 64
 """Links that are followed for one call: each is a look into the database."""
 MAX_URL: Final = 8192
 """Characters of a reference: it becomes a header of the reply."""
+MAX_LENGTH: Final = 2**53
+"""Bytes that can be announced: beyond it not every reader of JSON has the number exactly."""
 DEFAULT_CONTENT_TYPE: Final = "application/binary"
 
 _PRINTABLE: Final = re.compile("[ -~]*")
@@ -148,6 +150,8 @@ def proposed(
     content_type = None if isinstance(request, ErrorArtifactRequest) else request.content_type
     if content_type is not None and _PRINTABLE.fullmatch(content_type) is None:
         raise InputError("`contentType` must be printable ASCII: it is sent as a header.")
+    if content_length is not None and content_length > MAX_LENGTH:
+        raise InputError(f"`contentLength` is {content_length}; at most {MAX_LENGTH} bytes are possible.")
     return Artifact(
         task_id=task_id,
         run_id=run_id,

@@ -70,6 +70,12 @@ class RequestConflict(QueueError):
     code = "RequestConflict"
 
 
+class NoMatchingMethod(QueueError):
+    """The client can use none of the ways that the service has to hand over the bytes of an object."""
+
+    code = "NoMatchingMethod"
+
+
 class InputTooLarge(QueueError):
     """The input is larger than the service accepts."""
 

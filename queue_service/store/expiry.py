@@ -8,7 +8,7 @@ from sqlalchemy import Executable, Integer, Text, bindparam, delete, func, selec
 from queue_service.store.database import Tx
 from queue_service.store.rows import Rows
 from queue_service.store.statements import Connection
-from queue_service.store.tables import task_definitions, task_dependencies, task_groups, tasks
+from queue_service.store.tables import artifacts, task_definitions, task_dependencies, task_groups, tasks
 from queue_service.store.types import Milliseconds
 
 _before = bindparam("before", type_=Milliseconds)
@@ -16,7 +16,10 @@ _limit = bindparam("wanted", type_=Integer)
 
 EXPIRED_TASKS: Final = (
     select(tasks.c.task_id)
-    .where(tasks.c.expires < _before)
+    .where(
+        tasks.c.expires < _before,
+        ~select(artifacts.c.task_id).where(artifacts.c.task_id == tasks.c.task_id).exists(),
+    )
     .order_by(tasks.c.expires)
     .limit(_limit)
     .with_for_update(skip_locked=True)
@@ -55,7 +58,10 @@ NEXT_EXPIRY: Final = select(func.min(tasks.c.expires))
 
 
 async def delete_tasks(tx: Tx, before: datetime, limit: int) -> int:
-    """Delete tasks that expired before this time; how many there were."""
+    """Delete tasks that expired before this time and have no artifacts left; how many there were.
+
+    Artifacts expire no later than their task, so that they are gone first, with their bytes.
+    """
     found = await tx.connection.execute(EXPIRED_TASKS, {"before": before, "wanted": limit})
     task_ids = list(found.scalars())
     if task_ids:

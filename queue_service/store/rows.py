@@ -21,7 +21,7 @@ class Rows(TableClause):
 
     inherit_cache = True
 
-    def __init__(self, name: str, **columns: type[TypeEngine[Any]] | TypeEngine[Any]) -> None:
+    def __init__(self, name: str, /, **columns: type[TypeEngine[Any]] | TypeEngine[Any]) -> None:
         super().__init__(name, *(Column(key, kind) for key, kind in columns.items()))
         self.rows_parameter = bindparam(name, type_=Text)
         self._parameter = name

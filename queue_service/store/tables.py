@@ -223,6 +223,44 @@ Index(
 )
 
 
+# ---- artifacts ---------------------------------------------------------------------------------------
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("task_id", Id, primary_key=True),
+    Column("run_id", Integer, primary_key=True, autoincrement=False),
+    Column("name", Id, primary_key=True),
+    Column("storage_type", Text, nullable=False),
+    Column("details", Text, nullable=False, comment="JSON object: what its storage type knows of it"),
+    Column("content_type", Text, nullable=False),
+    Column("content_length", BigInteger, comment="as announced, never compared"),
+    Column("expires", Milliseconds, nullable=False, index=True),
+    Column("present", SmallInteger, nullable=False, comment="whether readers see it"),
+)
+
+objects = Table(
+    "objects",
+    metadata,
+    Column("name", Id, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("upload_id", Id, nullable=False),
+    Column("expires", Milliseconds, nullable=False),
+    Column("key", Text, nullable=False, comment="of the bytes in the blob store"),
+    Column("upload_until", Milliseconds, nullable=False, comment="when the last upload URL ends"),
+    Column("kept_until", Milliseconds, nullable=False, index=True, comment="sooner while unfinished"),
+    Column("hashes", Text, nullable=False, comment="JSON object: hexadecimal digests by algorithm"),
+    Column("finished", SmallInteger, nullable=False),
+)
+
+blob_deletions = Table(
+    "blob_deletions",
+    metadata,
+    Column("key", Id, primary_key=True, comment="of bytes whose record is gone; never used again"),
+    Column("due", Milliseconds, nullable=False, index=True),
+)
+
+
 # ---- index and purge-cache ---------------------------------------------------------------------------
 
 indexed_tasks = Table(
