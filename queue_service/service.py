@@ -16,15 +16,22 @@ from events.broker import Broker
 from events.publisher import Publisher
 from queue_service.api.app import Application
 from queue_service.api.blobs import BlobTransfers
+from queue_service.api.index_api import IndexApi
 from queue_service.api.permit import OPEN_GATE
+from queue_service.api.purge_cache_api import PurgeCacheApi
 from queue_service.api.queue import QueueApi
+from queue_service.api.worker_api import WorkerApi
 from queue_service.artifact_storage import open_blobs
 from queue_service.auth.temporary import Issuer, two_slugids
 from queue_service.blobs.local import LocalBlobs
 from queue_service.clock import Clock, SystemClock
 from queue_service.loops.outbox_relay import OutboxRelay
 from queue_service.loops.schedule import Loops, idle
+from queue_service.operations import index as index_operations
+from queue_service.operations.due import Sweep
+from queue_service.operations.resolutions import Follower
 from queue_service.settings import Settings
+from queue_service.store import index, purge_cache
 from queue_service.store.database import Database, open_database
 from queue_service.store.migrations import runner
 from queue_service.store.notifications import Notifications
@@ -36,6 +43,10 @@ logger = structlog.get_logger(__name__)
 GOODBYE_SECONDS: Final = 1.0
 """For AMQP programs to answer that the built-in broker closes."""
 ROLES: Final = frozenset({"api", "loops"})
+FOLLOWERS: Final[tuple[Follower, ...]] = (index_operations.follow,)
+"""What the services beside the queue do when tasks have ended."""
+SWEEPS: Final[tuple[Sweep, ...]] = (index.delete_expired, purge_cache.delete_expired)
+"""What they do with records that have expired."""
 
 
 class SchemaOutdated(Exception):
@@ -83,7 +94,7 @@ class Service:
 
     async def _start(self) -> None:
         self.database = await self._open_database()
-        self.loops = Loops(self.database, self.settings.limits())
+        self.loops = Loops(self.database, self.settings.limits(), followers=FOLLOWERS, sweeps=SWEEPS)
         self.api = QueueApi(
             self.database,
             self.clock,
@@ -96,7 +107,14 @@ class Service:
         if isinstance(self.blobs, LocalBlobs):
             transfers = BlobTransfers(self.blobs, self.clock)
             await self.blobs.sweep()
-        self.application = Application([self.api], self.clock, OPEN_GATE, self.version, blobs=transfers)
+        workers = WorkerApi(self.database, self.clock, self.api.sightings)
+        handlers = (
+            self.api,
+            workers,
+            IndexApi(self.database, self.clock),
+            PurgeCacheApi(self.database, self.clock),
+        )
+        self.application = Application(handlers, self.clock, OPEN_GATE, self.version, blobs=transfers)
         if "loops" in self.roles:
             await self._start_background()
         if not self.database.is_sqlite:

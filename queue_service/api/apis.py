@@ -4,13 +4,31 @@ from typing import Final
 
 from queue_service.api.endpoint import Api, Section
 from queue_service.api.endpoints import QUEUE_ENDPOINTS
+from queue_service.api.index_api import IndexApi
+from queue_service.api.index_endpoints import INDEX_ENDPOINTS
 from queue_service.api.monitoring import MONITORING
+from queue_service.api.purge_cache_api import PurgeCacheApi
+from queue_service.api.purge_cache_endpoints import PURGE_CACHE_ENDPOINTS
 from queue_service.api.queue import QueueApi
+from queue_service.api.worker_api import WorkerApi
+from queue_service.api.worker_endpoints import WORKER_ENDPOINTS
 
 QUEUE: Final = Api(
     "queue",
     "Queue",
     "Tasks and their runs: created by schedulers, claimed and resolved by workers, told on the bus.",
-    [Section(QueueApi, QUEUE_ENDPOINTS), MONITORING],
+    [Section(QueueApi, QUEUE_ENDPOINTS), Section(WorkerApi, WORKER_ENDPOINTS), MONITORING],
 )
-APIS: Final = (QUEUE,)
+INDEX: Final = Api(
+    "index",
+    "Index",
+    "Finds tasks by names that their creators chose: `index.<path>` among the routes of a task.",
+    [Section(IndexApi, INDEX_ENDPOINTS), MONITORING],
+)
+PURGE_CACHE: Final = Api(
+    "purge-cache",
+    "Purge-Cache",
+    "Tells workers which of their caches they must not use any more.",
+    [Section(PurgeCacheApi, PURGE_CACHE_ENDPOINTS), MONITORING],
+)
+APIS: Final = (QUEUE, INDEX, PURGE_CACHE)

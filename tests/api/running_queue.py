@@ -9,11 +9,15 @@ from typing import Any, Final
 from sqlalchemy import text
 
 from queue_service.api.app import Application
+from queue_service.api.index_api import IndexApi
+from queue_service.api.purge_cache_api import PurgeCacheApi
 from queue_service.api.queue import QueueApi
+from queue_service.api.worker_api import WorkerApi
 from queue_service.auth.temporary import Issuer
 from queue_service.core.limits import Limits
 from queue_service.loops.schedule import Loops
 from queue_service.operations.claims import Claimed, WorkRequest
+from queue_service.service import FOLLOWERS, SWEEPS
 from queue_service.store.database import open_database
 from schemas.ids import slugid
 from tests.api.asgi import Line, Reply, request
@@ -40,8 +44,15 @@ class RunningQueue:
         self.permit = ScriptedPermit()
         self.database = open_database(url, clock, pool_size=5, synchronous="OFF")
         self.api = QueueApi(self.database, clock, self.limits, ISSUER, long_poll=long_poll)
-        self.application = Application([self.api], clock, self.permit, "1.2.3")
-        self.loops = Loops(self.database, self.limits)
+        workers = WorkerApi(self.database, clock, self.api.sightings)
+        handlers = (
+            self.api,
+            workers,
+            IndexApi(self.database, clock),
+            PurgeCacheApi(self.database, clock),
+        )
+        self.application = Application(handlers, clock, self.permit, "1.2.3")
+        self.loops = Loops(self.database, self.limits, followers=FOLLOWERS, sweeps=SWEEPS)
         self.claim_passes: asyncio.Queue[Sequence[Sequence[Claimed]]] = asyncio.Queue()
         """What each transaction of the work desk handed out."""
         self.api.desk._claim = self._watched(self.api.desk._claim)
