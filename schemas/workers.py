@@ -95,8 +95,20 @@ class ListWorkersResponse(Document):
     continuation_token: Text | None = None
 
 
+class QuarantineDetails(Document):
+    """Who asked for a quarantine, or for its end, and why."""
+
+    client_id: Text
+    updated_at: Time
+    quarantine_until: Time
+    quarantine_info: Text
+
+
 class WorkerResponse(Document):
-    """A worker; ``quarantineUntil`` of one that was never quarantined is long past."""
+    """A worker; ``quarantineUntil`` of one that was never quarantined is long past.
+
+    The server keeps ``quarantineDetails`` and, as the reference does at this level, does not tell them.
+    """
 
     schema_name = "worker-response"
 
@@ -110,6 +122,7 @@ class WorkerResponse(Document):
     first_claim: Time
     recent_tasks: tuple[TaskRun, ...]
     last_date_active: Time
+    quarantine_details: tuple[QuarantineDetails, ...] | None = None
 
 
 class QuarantineWorkerRequest(Request):

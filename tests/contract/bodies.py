@@ -35,6 +35,11 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "claim-work-request": {"workerGroup": "group", "workerId": "worker", "tasks": 3},
     "task-claim-request": {"workerGroup": "group", "workerId": "worker"},
     "task-exception-request": {"reason": "worker-shutdown"},
+    "quarantine-worker-request": {
+        "quarantineUntil": "2024-06-01T12:00:00.123Z",
+        "quarantineInfo": "its disk is full",
+    },
+    "update-worker-request": {"expires": "2024-06-01T12:00:00.123Z"},
     "task-metadata": {
         "name": "a name",
         "description": "what it is",
