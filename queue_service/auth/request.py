@@ -16,7 +16,7 @@ class SignedRequest:
     resource: str
     """Raw path and query, as on the request line."""
     host: str
-    """In lower case, without port."""
+    """In lower case, without port, and without the brackets of an IPv6 address."""
     port: int
     authorization: str | None = None
     content_type: str = ""
@@ -48,6 +48,6 @@ def host_and_port(headers: Mapping[bytes, bytes], scheme: str) -> tuple[str, int
 def _split(host: str) -> tuple[str, str]:
     if host.startswith("["):
         address, _, port = host.partition("]")
-        return address + "]", port.removeprefix(":")
+        return address.removeprefix("["), port.removeprefix(":")
     name, _, port = host.partition(":")
     return name, port
