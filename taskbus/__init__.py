@@ -1,7 +1,8 @@
 """Taskbus for programs: the client of a task queue, workers, and short ways to define tasks.
 
 Create tasks with :class:`Queue` and :func:`command_task` or :func:`task_definition`; work on them with
-:class:`Worker`. To listen to what happens, use the package ``events``.
+:class:`Worker`. :class:`Auth` says who may do what, :class:`Index` finds tasks by names. To listen to what
+happens, use the package ``events``.
 """
 
 from importlib import import_module
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from schemas.ids import slugid
+    from taskbus.auth import Auth
     from taskbus.client import Queue
     from taskbus.credentials import Credentials
     from taskbus.errors import (
         ApiError,
+        ArtifactError,
         AuthenticationFailed,
         Conflict,
         ConnectionFailed,
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
         TaskException,
         TaskFailed,
     )
+    from taskbus.index import Index
+    from taskbus.purge_cache import PurgeCache
     from taskbus.runs import ClaimedRun, Handler
     from taskbus.shell import CommandHandler
     from taskbus.tasks import command_task, parse_duration, task_definition
@@ -37,6 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ApiError",
+    "ArtifactError",
+    "Auth",
     "AuthenticationFailed",
     "ClaimedRun",
     "CommandHandler",
@@ -45,6 +52,7 @@ __all__ = [
     "Credentials",
     "Expired",
     "Handler",
+    "Index",
     "InputError",
     "InputTooLarge",
     "InputValidationError",
@@ -53,6 +61,7 @@ __all__ = [
     "InvalidResponse",
     "MalformedPayload",
     "NotFound",
+    "PurgeCache",
     "Queue",
     "ServerError",
     "TaskException",
@@ -66,10 +75,13 @@ __all__ = [
 ]
 
 _ELSEWHERE: Final = {
+    "Auth": "taskbus.auth",
     "ClaimedRun": "taskbus.runs",
     "CommandHandler": "taskbus.shell",
     "Credentials": "taskbus.credentials",
     "Handler": "taskbus.runs",
+    "Index": "taskbus.index",
+    "PurgeCache": "taskbus.purge_cache",
     "Queue": "taskbus.client",
     "Worker": "taskbus.worker",
     "command_task": "taskbus.tasks",

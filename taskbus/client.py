@@ -1,7 +1,8 @@
 """The queue's HTTP API as methods: values of ``schemas`` in, values of ``schemas`` out.
 
 One method per endpoint, named as in the API reference but in snake_case. Every method may raise ApiError (the
-server refused), ConnectionFailed (it could not be reached) and InvalidResponse (it is no task queue).
+server refused), ConnectionFailed (it could not be reached) and InvalidResponse (it is no task queue). Calls
+about artifacts are in ``taskbus.artifacts``, those about task queues and workers in ``taskbus.task_queues``.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Iterable
@@ -27,13 +28,15 @@ from schemas.queue import (
     TaskStatusResponse,
 )
 from schemas.task import ExceptionReason, Priority, TaskDefinition, TaskDefinitionAndStatus, TaskStatus
-from taskbus.service import ServiceClient, pages
+from taskbus.artifacts import ArtifactCalls
+from taskbus.service import pages
+from taskbus.task_queues import TaskQueueCalls
 
 LONG_POLL_SECONDS: Final = 35.0
 """How long claim_work waits for an answer: the server holds the request for 20 s, the rest is slack."""
 
 
-class Queue(ServiceClient):
+class Queue(ArtifactCalls, TaskQueueCalls):
     """A client of one task queue service::
 
     async with Queue("http://127.0.0.1:8080") as queue:

@@ -4,10 +4,12 @@ A refusal of the server is an :class:`ApiError` with the code of ``queue-behavio
 is a :class:`ConnectionFailed`; an answer nobody can read is an :class:`InvalidResponse`.
 """
 
+from contextlib import suppress
 from typing import Final, get_args
 
 from pydantic import ValidationError
 
+from schemas.artifacts import ErrorArtifactContent
 from schemas.errors import ErrorResponse, RequestInfo
 from schemas.task import ExceptionReason
 
@@ -87,6 +89,10 @@ class Expired(ApiError):
     """It is past its expiry."""
 
 
+class ArtifactError(ApiError):
+    """There is no such artifact, and the worker said why: ``code`` is its reason."""
+
+
 class InputTooLarge(ApiError):
     """The body exceeds the server's limit."""
 
@@ -128,12 +134,17 @@ _BY_CODE: Final[dict[str, type[ApiError]]] = {
     "InternalServerError": ServerError,
 }
 
+FAILED_DEPENDENCY: Final = 424
 _FOOTER: Final = "\n\n---\n\n"
 _EXCERPT: Final = 200
 
 
 def error_from_response(status: int, body: bytes) -> ApiError:
     """The error that a response with a status of 300 or more stands for."""
+    if status == FAILED_DEPENDENCY:
+        with suppress(ValidationError):
+            why = ErrorArtifactContent.from_json(body)
+            return ArtifactError(status, why.reason, why.message)
     try:
         answer = ErrorResponse.from_json(body)
     except ValidationError:

@@ -1,7 +1,7 @@
 """One claimed run on its way: the handler works, the claim is renewed, the outcome is reported.
 
-Rules: ``queue-behaviour.md`` 6.4 and 7.3. What is said about a run is signed with the newest credentials of its
-claim. Whoever loses a claim reports nothing: the run belongs to somebody else.
+Rules: ``queue-behaviour.md`` 6.4 and 7.3. What is said about a run is signed with the newest credentials of
+its claim. Whoever loses a claim reports nothing: the run belongs to somebody else.
 """
 
 import asyncio

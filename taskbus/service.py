@@ -9,14 +9,14 @@ from typing import ClassVar, Final, Literal, Protocol, Self, TypeVar
 
 from pydantic import ValidationError
 
-from schemas.base import Document
+from schemas.base import Document, Wire
 from taskbus.credentials import Credentials
 from taskbus.errors import InvalidResponse, describe
 from taskbus.transport import ANSWER_SECONDS, Query, Transport, root_url_from_environment
 
 FROM_ENVIRONMENT: Final = "environment"
 
-Answer = TypeVar("Answer", bound=Document)
+Answer = TypeVar("Answer", bound=Wire)
 
 
 class Page(Protocol):
@@ -104,6 +104,10 @@ class ServiceClient:
         other._credentials = credentials
         return other
 
+    @property
+    def _base(self) -> tuple[str, ...]:
+        return "api", self.service, "v1"
+
     # Monitoring
 
     async def ping(self) -> Ping:
@@ -153,7 +157,7 @@ class ServiceClient:
         """The body of the answer; ``accept`` are statuses above 299 that are none of an error."""
         return await self._transport.request(
             method,
-            ("api", self.service, "v1", *path),
+            (*self._base, *path),
             query=query,
             body=body,
             sign=None if self._credentials is None else self._credentials.authorization,

@@ -161,6 +161,7 @@ class Transport:
         *,
         data: Any = None,
         headers: Mapping[str, str],
+        follow: bool = False,
         answer_seconds: float = ANSWER_SECONDS,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """One request to any URL, sent exactly as it is, and its answer while it is read.
@@ -180,7 +181,7 @@ class Transport:
                 data=data,
                 headers=headers,
                 skip_auto_headers=() if "Content-Type" in headers else ("Content-Type",),
-                allow_redirects=False,
+                allow_redirects=follow,
                 timeout=timeout,
             ) as response:
                 yield response

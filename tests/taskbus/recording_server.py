@@ -38,6 +38,8 @@ class Answer:
     headers: dict[str, str] | None = None
     disconnect: bool = False
     """Close the connection instead of answering."""
+    cut: bool = False
+    """Announce a byte more than the body has, and close the connection after it."""
     silence: bool = False
     """Never answer."""
 
@@ -93,6 +95,14 @@ class RecordingServer:
             assert request.transport is not None
             request.transport.close()
             return web.Response()
+        if answer.cut:
+            response = web.StreamResponse(status=answer.status, headers=answer.headers)
+            response.content_length = len(answer.body) + 1
+            await response.prepare(request)
+            await response.write(answer.body)
+            assert request.transport is not None
+            request.transport.close()
+            return response
         if isinstance(answer.body, bytes):
             return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
         return web.json_response(answer.body, status=answer.status, headers=answer.headers)

@@ -8,9 +8,11 @@ import pytest
 
 from schemas.task import TaskStatus
 from taskbus.client import Queue
+from taskbus.service import ServiceClient
 from taskbus.tasks import task_definition
 from tests.contract.reference import load
 from tests.taskbus import samples
+from tests.taskbus.endpoints import ARTIFACTS, SERVICES, TASK_QUEUES, listed
 from tests.taskbus.recording_server import Answer, RecordingServer, client
 from tests.taskbus.samples import GROUP_ID, NOW, OTHER_ID, TASK_ID
 
@@ -21,11 +23,7 @@ CLAIM = samples.claim(TASK_ID)
 DEFINITION = task_definition({"command": ["true"]}, queue="prov/type", created=NOW)
 WORKER: dict[str, Any] = {"worker_group": "g", "worker_id": "w"}
 
-Call = Callable[[Queue], Awaitable[object]]
-
-
-async def listed(entries: Any) -> list[Any]:
-    return [entry async for entry in entries]
+Call = Callable[[Any], Awaitable[object]]
 
 
 ENDPOINTS: list[tuple[str, Call, str, Any, Any]] = [
@@ -154,18 +152,18 @@ ENDPOINTS: list[tuple[str, Call, str, Any, Any]] = [
 
 
 @pytest.mark.parametrize(
-    ("call", "request_line", "body", "answer"),
-    [row[1:] for row in ENDPOINTS],
-    ids=[row[0] for row in ENDPOINTS],
+    ("kind", "call", "request_line", "body", "answer"),
+    [(Queue, *row[1:]) for row in ENDPOINTS] + [(kind, *row[1:]) for kind, row in SERVICES],
+    ids=[row[0] for row in ENDPOINTS] + [f"{kind.service}-{row[0]}" for kind, row in SERVICES],
 )
 async def test_an_endpoint_is_called_as_the_api_has_it(
-    call: Call, request_line: str, body: Any, answer: Any
+    kind: type[ServiceClient], call: Call, request_line: str, body: Any, answer: Any
 ) -> None:
-    async with RecordingServer(Answer(body=answer)) as server, client(server) as queue:
-        await call(queue)
+    async with RecordingServer(Answer(body=answer)) as server, kind(server.url) as service:
+        await call(service)
     (request,) = server.seen
     method, path = request_line.split(" ")
-    assert (request.method, request.target) == (method, "/api/queue/v1" + path)
+    assert (request.method, request.target) == (method, f"/api/{kind.service}/v1{path}")
     if body is None:
         assert request.body == b""
         assert "Content-Type" not in request.headers
@@ -174,10 +172,9 @@ async def test_an_endpoint_is_called_as_the_api_has_it(
         assert request.headers["Content-Type"] == "application/json"
 
 
-def test_every_endpoint_of_the_categories_we_serve_has_a_method() -> None:
-    categories = {"Tasks", "Task Groups", "Task-Groups", "Worker Interface", "Monitoring"}
-    names = {entry["name"] for entry in load("queue-api.json")["entries"] if entry["category"] in categories}
-    assert {row[0] for row in ENDPOINTS} == names
+def test_every_endpoint_of_the_queue_has_a_method() -> None:
+    names = {entry["name"] for entry in load("queue-api.json")["entries"]}
+    assert {row[0] for row in [*ENDPOINTS, *ARTIFACTS, *TASK_QUEUES]} == names
     methods = {re.sub("([A-Z])", lambda found: "_" + found[1].lower(), name) for name in names}
     assert methods <= set(dir(Queue))
 
