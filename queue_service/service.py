@@ -15,8 +15,10 @@ import structlog
 from events.broker import Broker
 from events.publisher import Publisher
 from queue_service.api.app import Application
+from queue_service.api.artifact_api import ArtifactApi
 from queue_service.api.blobs import BlobTransfers
 from queue_service.api.index_api import IndexApi
+from queue_service.api.object_api import ObjectApi
 from queue_service.api.permit import OPEN_GATE
 from queue_service.api.purge_cache_api import PurgeCacheApi
 from queue_service.api.queue import QueueApi
@@ -94,7 +96,9 @@ class Service:
 
     async def _start(self) -> None:
         self.database = await self._open_database()
-        self.loops = Loops(self.database, self.settings.limits(), followers=FOLLOWERS, sweeps=SWEEPS)
+        self.loops = Loops(
+            self.database, self.settings.limits(), self.blobs, followers=FOLLOWERS, sweeps=SWEEPS
+        )
         self.api = QueueApi(
             self.database,
             self.clock,
@@ -107,9 +111,13 @@ class Service:
         if isinstance(self.blobs, LocalBlobs):
             transfers = BlobTransfers(self.blobs, self.clock)
             await self.blobs.sweep()
+        artifacts = ArtifactApi(self.database, self.clock, self.settings.limits(), self.issuer, self.blobs)
+        self._stack.push_async_callback(artifacts.close)
         workers = WorkerApi(self.database, self.clock, self.api.sightings)
         handlers = (
             self.api,
+            artifacts,
+            ObjectApi(self.database, self.clock, self.settings.limits(), self.blobs),
             workers,
             IndexApi(self.database, self.clock),
             PurgeCacheApi(self.database, self.clock),

@@ -2,11 +2,15 @@
 
 from typing import Final
 
+from queue_service.api.artifact_api import ArtifactApi
+from queue_service.api.artifact_endpoints import ARTIFACT_ENDPOINTS
 from queue_service.api.endpoint import Api, Section
 from queue_service.api.endpoints import QUEUE_ENDPOINTS
 from queue_service.api.index_api import IndexApi
 from queue_service.api.index_endpoints import INDEX_ENDPOINTS
 from queue_service.api.monitoring import MONITORING
+from queue_service.api.object_api import ObjectApi
+from queue_service.api.object_endpoints import OBJECT_ENDPOINTS
 from queue_service.api.purge_cache_api import PurgeCacheApi
 from queue_service.api.purge_cache_endpoints import PURGE_CACHE_ENDPOINTS
 from queue_service.api.queue import QueueApi
@@ -17,7 +21,18 @@ QUEUE: Final = Api(
     "queue",
     "Queue",
     "Tasks and their runs: created by schedulers, claimed and resolved by workers, told on the bus.",
-    [Section(QueueApi, QUEUE_ENDPOINTS), Section(WorkerApi, WORKER_ENDPOINTS), MONITORING],
+    [
+        Section(QueueApi, QUEUE_ENDPOINTS),
+        Section(ArtifactApi, ARTIFACT_ENDPOINTS),
+        Section(WorkerApi, WORKER_ENDPOINTS),
+        MONITORING,
+    ],
+)
+OBJECT: Final = Api(
+    "object",
+    "Object",
+    "Takes and gives bytes by name: those of artifacts of storage type `object`, and any others.",
+    [Section(ObjectApi, OBJECT_ENDPOINTS), MONITORING],
 )
 INDEX: Final = Api(
     "index",
@@ -31,4 +46,4 @@ PURGE_CACHE: Final = Api(
     "Tells workers which of their caches they must not use any more.",
     [Section(PurgeCacheApi, PURGE_CACHE_ENDPOINTS), MONITORING],
 )
-APIS: Final = (QUEUE, INDEX, PURGE_CACHE)
+APIS: Final = (QUEUE, OBJECT, INDEX, PURGE_CACHE)

@@ -23,6 +23,7 @@ from queue_service.api.errors import error_body, refused, schema_violations
 from queue_service.api.permit import NOBODY, Gate
 from queue_service.api.routing import BadEncoding, Match, Router
 from queue_service.auth.request import SignedRequest, host_and_port
+from queue_service.blobs.store import BlobsUnavailable
 from queue_service.clock import Clock
 from queue_service.core.errors import (
     AuthenticationFailed,
@@ -151,7 +152,7 @@ class Pipeline:
                 now=self._clock.now(),
             )
             return status, body, extra
-        except (StoreUnavailable, Overloaded) as error:
+        except (StoreUnavailable, BlobsUnavailable, Overloaded) as error:
             logger.warning("call not served", method=endpoint.name, reason=str(error))
             # A link that broke during the commit leaves open which of the two it was.
             message = (

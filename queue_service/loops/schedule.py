@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from queue_service.blobs.store import BlobStore
 from queue_service.core.limits import Limits
 from queue_service.loops.loop import Loop
-from queue_service.operations import due, resolutions
+from queue_service.operations import due, forgetting, resolutions
 from queue_service.operations.due import Sweep
 from queue_service.operations.resolutions import Follower
-from queue_service.store import claims, expiry
+from queue_service.store import blob_deletions, claims, expiry
 from queue_service.store.database import Database
 from queue_service.store.signals import Signal, TasksResolved, TimerSet
 
@@ -16,6 +17,7 @@ CLAIMS = 100
 DEADLINES = 100
 RESOLUTIONS = 100
 RECORDS = 500
+BLOBS = 500
 RESOLUTIONS_PACE = 0.01
 LONGEST_SLEEP = timedelta(seconds=60)
 
@@ -39,12 +41,14 @@ class Loops:
         self,
         database: Database,
         limits: Limits,
+        blobs: BlobStore,
         *,
         followers: Sequence[Follower] = (),
         sweeps: Sequence[Sweep] = (),
     ) -> None:
         self._database = database
         self._limits = limits
+        self._blobs = blobs
         self._followers = followers
         self._sweeps = sweeps
         clock = database.clock
@@ -80,7 +84,15 @@ class Loops:
             idle=LONGEST_SLEEP,
             next_due=self._next_expiry,
         )
-        self.every = (self.claims, self.deadlines, self.resolutions, self.expiry)
+        self.blobs = Loop(
+            "bytes",
+            clock,
+            self._delete_blobs,
+            batch=BLOBS,
+            idle=LONGEST_SLEEP,
+            next_due=self._next_blob,
+        )
+        self.every = (self.claims, self.deadlines, self.resolutions, self.expiry, self.blobs)
 
     def start(self) -> None:
         for loop in self.every:
@@ -120,6 +132,9 @@ class Loops:
             lambda tx: due.delete_expired(tx, RECORDS, grace=grace, sweeps=self._sweeps)
         )
 
+    async def _delete_blobs(self) -> int:
+        return await forgetting.delete_blobs(self._database, self._blobs, BLOBS)
+
     async def _next_claim(self) -> datetime | None:
         async with self._database.read() as connection:
             return await claims.next_expiring(connection, self._database.clock.now())
@@ -133,6 +148,10 @@ class Loops:
         async with self._database.read() as connection:
             expires = await expiry.next_expiry(connection)
         return None if expires is None else _later(expires, self._limits.expiry_grace)
+
+    async def _next_blob(self) -> datetime | None:
+        async with self._database.read() as connection:
+            return await blob_deletions.next_due(connection)
 
 
 def _later(moment: datetime, delay: timedelta) -> datetime:

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from queue_service.core import transitions
 from queue_service.core.task import Change, Task
 from queue_service.operations import forgetting
-from queue_service.operations import forgetting
 from queue_service.operations.ledger import Ledger
 from queue_service.store import claims, expiry
 from queue_service.store.database import Tx

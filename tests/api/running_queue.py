@@ -9,7 +9,9 @@ from typing import Any, Final
 from sqlalchemy import text
 
 from queue_service.api.app import Application
+from queue_service.api.artifact_api import ArtifactApi
 from queue_service.api.index_api import IndexApi
+from queue_service.api.object_api import ObjectApi
 from queue_service.api.purge_cache_api import PurgeCacheApi
 from queue_service.api.queue import QueueApi
 from queue_service.api.worker_api import WorkerApi
@@ -25,8 +27,13 @@ from tests.api.contract import BASE, Told, contract
 from tests.api.definitions import QUEUES, Kind, definition
 from tests.api.manual_clock import ManualClock
 from tests.api.permits import ScriptedPermit
+from tests.memory_blobs import MemoryBlobs
 
 ISSUER: Final = Issuer("static/taskbus/root", "vuOoBTLkTDKsiDVZ2BuxUQ3ReqAqTXmzLAr1nOm6RQWA")
+TABLES: Final = (
+    "tasks", "task_definitions", "task_groups", "task_dependencies", "outbox",
+    "artifacts", "objects", "blob_deletions",
+)  # fmt: skip
 NOTHING: Final = object()
 """No body at all."""
 
@@ -44,15 +51,19 @@ class RunningQueue:
         self.permit = ScriptedPermit()
         self.database = open_database(url, clock, pool_size=5, synchronous="OFF")
         self.api = QueueApi(self.database, clock, self.limits, ISSUER, long_poll=long_poll)
+        self.blobs = MemoryBlobs()
+        self.artifacts = ArtifactApi(self.database, clock, self.limits, ISSUER, self.blobs)
         workers = WorkerApi(self.database, clock, self.api.sightings)
         handlers = (
             self.api,
+            self.artifacts,
+            ObjectApi(self.database, clock, self.limits, self.blobs),
             workers,
             IndexApi(self.database, clock),
             PurgeCacheApi(self.database, clock),
         )
         self.application = Application(handlers, clock, self.permit, "1.2.3")
-        self.loops = Loops(self.database, self.limits, followers=FOLLOWERS, sweeps=SWEEPS)
+        self.loops = Loops(self.database, self.limits, self.blobs, followers=FOLLOWERS, sweeps=SWEEPS)
         self.claim_passes: asyncio.Queue[Sequence[Sequence[Claimed]]] = asyncio.Queue()
         """What each transaction of the work desk handed out."""
         self.api.desk._claim = self._watched(self.api.desk._claim)
@@ -62,6 +73,7 @@ class RunningQueue:
         """Judge what was not looked at, then let go of the database."""
         try:
             await self.api.close()
+            await self.artifacts.close()
             await self.messages()
         finally:
             await self.database.close()
@@ -161,9 +173,11 @@ class RunningQueue:
             pass
 
     async def sweep(self) -> None:
-        """Delete everything that has expired long enough ago."""
+        """Delete everything that has expired long enough ago, and bytes without a record."""
         await self.messages()
         while await self.loops.expiry.run_once():
+            pass
+        while await self.loops.blobs.run_once():
             pass
 
     # ---- what was told --------------------------------------------------------------------------------
@@ -205,7 +219,7 @@ class RunningQueue:
         async with self.database.read() as connection:
             return {
                 table: int((await connection.execute(text(f"SELECT count(*) FROM {table}"))).scalar_one())
-                for table in ("tasks", "task_definitions", "task_groups", "task_dependencies", "outbox")
+                for table in TABLES
             }
 
     @staticmethod

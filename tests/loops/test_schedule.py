@@ -10,6 +10,7 @@ from queue_service.loops.schedule import Loops
 from queue_service.store.database import Database
 from queue_service.store.signals import OutboxFilled, QueueFilled, Signal, TasksResolved, TimerSet
 from tests.core.samples import DEADLINE, EXPIRES, NOW, new_ids, task
+from tests.memory_blobs import MemoryBlobs
 from tests.operations.queue import LIMITS, Queue, creation
 from tests.store.manual_clock import ManualClock
 
@@ -18,7 +19,7 @@ A, B = new_ids(2)
 
 @pytest.fixture
 async def loops(database: Database) -> AsyncIterator[Loops]:
-    made = Loops(database, LIMITS)
+    made = Loops(database, LIMITS, MemoryBlobs())
     yield made
     await made.stop()
 
@@ -120,7 +121,7 @@ class Nudged:
 async def test_a_signal_wakes_its_loop_when_it_is_due(
     sqlite_database: Database, monkeypatch: pytest.MonkeyPatch, signal: Signal, nudges: list[object]
 ) -> None:
-    loops = Loops(sqlite_database, LIMITS)
+    loops = Loops(sqlite_database, LIMITS, MemoryBlobs())
     nudged = Nudged(loops, monkeypatch)
     loops.on_signal(signal)
     assert nudged.nudges == nudges
