@@ -7,7 +7,7 @@ from queue_service.core import transitions
 from queue_service.core.task import Change, Task
 from queue_service.operations import forgetting
 from queue_service.operations.ledger import Ledger
-from queue_service.store import claims, expiry
+from queue_service.store import claims, expiry, workers
 from queue_service.store.database import Tx
 
 Sweep = Callable[[Tx, datetime, int], Awaitable[int]]
@@ -35,6 +35,8 @@ async def delete_expired(tx: Tx, limit: int, *, grace: timedelta, sweeps: Sequen
         await expiry.delete_tasks(tx, before, limit),
         await expiry.delete_groups(tx, before, limit),
         await expiry.delete_dependencies(tx, before, limit),
+        await workers.delete_queues(tx, before, limit),
+        await workers.delete_workers(tx, before, limit),
         *[await sweep(tx, before, limit) for sweep in sweeps],
     )
 
