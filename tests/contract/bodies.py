@@ -40,6 +40,37 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
         "quarantineInfo": "its disk is full",
     },
     "update-worker-request": {"expires": "2024-06-01T12:00:00.123Z"},
+    "post-artifact-request s3": {
+        "storageType": "s3",
+        "expires": "2024-06-01T12:00:00.123Z",
+        "contentType": "text/plain; charset=utf-8",
+        "contentLength": 1024,
+    },
+    "post-artifact-request object": {
+        "storageType": "object",
+        "expires": "2024-06-01T12:00:00.123Z",
+        "contentType": "application/gzip",
+        "contentLength": 0,
+    },
+    "post-artifact-request reference": {
+        "storageType": "reference",
+        "expires": "2024-06-01T12:00:00.123Z",
+        "url": "https://user@example.com:8443/logs/live?from=0#end",
+        "contentType": "text/plain",
+    },
+    "post-artifact-request link": {
+        "storageType": "link",
+        "expires": "2024-06-01T12:00:00.123Z",
+        "artifact": "public/logs/live_backing.log",
+        "contentType": "text/plain",
+    },
+    "post-artifact-request error": {
+        "storageType": "error",
+        "expires": "2024-06-01T12:00:00.123Z",
+        "reason": "file-missing-on-worker",
+        "message": "there is no build/target.zip",
+    },
+    "finish-artifact-request": {"uploadId": SLUG},
     "task-metadata": {
         "name": "a name",
         "description": "what it is",
@@ -47,7 +78,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
         "source": "git@example.com:source",
     },
 }
-"""A valid body of every request, with every member."""
+"""A valid body of every request, with every member; of each of its shapes, when it has several."""
 
 # fmt: off
 NUMBERS: Final = (0, 1, 5, 5.0, 5.5, -1, 31, 32, 33, 49, 50, 1001, 1714564800, 10**18, 1e300)
@@ -64,6 +95,11 @@ QUEUES: Final = ("p/w", "p/W", "p/w/w", "p/", "/w", "p.p/w", "p/w-")
 SOURCES: Final = (
     "http://x", "https://", "ssh://x", "git@", "ftp://x", "HTTPS://x",
     " https://x", "https://a b", "https://" + "a" * 4088, "https://" + "a" * 4089,
+)
+URIS: Final = (
+    "urn:a:b", "http://[::1]:80/", "file:///x", "data:,x", "mailto:x@y", "x:", "x:?#", "//host/path", "/path",
+    "http://a b", "http://a/%zz", "http://a/%C3%A9", "http://é", "https://a#b#c", "https://a?b?c", "1x:y",
+    "https://x\r\ny:", "javascript:alert(1)",
 )
 TIMES: Final = (
     "2024-05-01T12:00:00Z", "2024-05-01T12:00:00", "2024-05-01", "2024-05-01T12:00Z", "20240501T120000Z",
@@ -96,6 +132,7 @@ ODD_VALUES: Final[tuple[Any, ...]] = (
         *IDS,
         *QUEUES,
         *SOURCES,
+        *URIS,
         *TIMES,
         *LISTS,
         *OBJECTS,

@@ -25,6 +25,8 @@ def _values(schema: dict[str, Any], definitions: dict[str, Any]) -> st.SearchStr
     match schema:
         case {"$ref": str(reference)}:
             return _values(definitions[reference.removeprefix("#/$defs/")], definitions)
+        case {"oneOf": list(shapes)}:
+            return st.one_of([_values(shape, definitions) for shape in shapes])
         case {"const": value}:
             return st.just(value)
         case {"enum": list(choices)}:
@@ -55,6 +57,8 @@ def _values(schema: dict[str, Any], definitions: dict[str, Any]) -> st.SearchStr
 def _strings(schema: dict[str, Any]) -> st.SearchStrategy[str]:
     if schema.get("format") == "date-time":
         return st.datetimes(timezones=st.just(UTC)).map(format_time)
+    if schema.get("format") == "uri":
+        return st.sampled_from(["https://example.com/a?b=c", "urn:a:b", "http://[::1]:8080/%20"])
     least, most = schema.get("minLength", 0), schema.get("maxLength", 30)
     if pattern := schema.get("pattern"):
         return st.from_regex(pattern, fullmatch=pattern.endswith("$")).filter(

@@ -11,6 +11,7 @@ import pytest
 from jsonschema import Draft6Validator, FormatChecker, ValidationError
 from jsonschema.validators import extend
 from rfc3339_validator import validate_rfc3339  # type: ignore[import-untyped]
+from rfc3986_validator import validate_rfc3986  # type: ignore[import-untyped]
 
 REFERENCE: Final = Path(__file__).parents[3] / "shared" / "reference"
 
@@ -38,6 +39,16 @@ def _is_date_time(value: object) -> bool:
     return not isinstance(value, str) or (not value.endswith("\n") and bool(validate_rfc3339(value)))
 
 
+_formats_and_uris: Final = FormatChecker(formats=["regex"])
+"""For shapes in which a URI is one: of a task's source "the pattern is what matters" (2)."""
+_formats_and_uris.checks("date-time")(_is_date_time)
+
+
+@_formats_and_uris.checks("uri")
+def _is_uri(value: object) -> bool:
+    return not isinstance(value, str) or (not value.endswith("\n") and bool(validate_rfc3986(value, "URI")))
+
+
 _Draft6: Final = extend(Draft6Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
 
 
@@ -56,14 +67,15 @@ class Validator:
         """Every violation, each with the place where it is; none when the value is valid."""
         if name not in self._validators:
             schema = {"$ref": f"#/definitions/{name}.json", "definitions": self.definitions}
-            self._validators[name] = _Draft6(schema, format_checker=_formats)
+            formats = _formats_and_uris if "artifact" in name else _formats
+            self._validators[name] = _Draft6(schema, format_checker=formats)
         found = self._validators[name].iter_errors(value)
         return [f"{error.json_path}: {error.message}" for error in found]
 
     def request_errors(self, name: str, body: object) -> list[str]:
         """The same for a request body, whose missing members take their defaults before it is checked."""
         if isinstance(body, dict):
-            members = self.shape(name)["properties"].items()
+            members = self.shape(name).get("properties", {}).items()
             body = {member: shape["default"] for member, shape in members if "default" in shape} | body
         return self.errors(name, body)
 

@@ -12,20 +12,16 @@ from schemas.ids import PARAMETER_PATTERNS, QUERY_PATTERNS
 from tests.contract.reference import load
 
 REFERENCE: Final[dict[str, Any]] = load("queue-api.json")
-CATEGORIES: Final = {"Tasks", "Task Groups", "Task-Groups", "Worker Interface", "Worker Metadata", "Monitoring"}
-"""What is served so far."""
-
-ENTRIES: Final[dict[str, dict[str, Any]]] = {
-    entry["name"]: entry for entry in REFERENCE["entries"] if entry["category"] in CATEGORIES
-}
+ENTRIES: Final[dict[str, dict[str, Any]]] = {entry["name"]: entry for entry in REFERENCE["entries"]}
 OURS: Final[dict[str, Endpoint]] = {endpoint.name: endpoint for endpoint in QUEUE.endpoints}
 
 IMMEDIATE: Final = {
     "task", "status", "listTaskGroup", "getTaskGroup", "listDependentTasks",
     "reclaimTask", "reportCompleted", "reportFailed", "reportException",
-    "listProvisioners", "getProvisioner", "pendingTasks", "taskQueueCounts", "listPendingTasks",
-    "listClaimedTasks", "listWorkerTypes", "getWorkerType", "listTaskQueues", "getTaskQueue", "listWorkers",
-    "getWorker", "quarantineWorker",
+    "createArtifact", "finishArtifact", "listArtifacts", "listLatestArtifacts", "artifactInfo",
+    "latestArtifactInfo", "listProvisioners", "getProvisioner", "pendingTasks", "taskQueueCounts",
+    "listPendingTasks", "listClaimedTasks", "listWorkerTypes", "getWorkerType", "listTaskQueues",
+    "getTaskQueue", "listWorkers", "getWorker", "quarantineWorker",
 }  # fmt: skip
 """Endpoints that authorize before anything else is looked at (``queue-behaviour.md`` 1.3)."""
 
@@ -50,7 +46,7 @@ def test_the_base_path_is_that_of_the_reference() -> None:
     assert REFERENCE["basePath"] == QUEUE.base_path
 
 
-def test_every_endpoint_of_the_categories_is_there_and_no_other() -> None:
+def test_every_endpoint_of_the_reference_is_there_and_no_other() -> None:
     assert set(OURS) == set(ENTRIES)
     assert len(QUEUE.endpoints) == len(OURS)
 
@@ -111,4 +107,6 @@ def test_a_query_value_has_the_form_of_the_reference(name: str) -> None:
 
 
 def test_error_codes_have_the_status_of_the_reference() -> None:
-    assert REFERENCE["errorCodes"] == ERROR_STATUS
+    assert REFERENCE["errorCodes"] == {
+        code: status for code, status in ERROR_STATUS.items() if code != "NoMatchingMethod"
+    }  # which is one of the object service

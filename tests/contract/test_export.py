@@ -27,6 +27,7 @@ def subschemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
         *schema.get("properties", {}).values(),
         *schema.get("$defs", {}).values(),
         *schema.get("anyOf", []),
+        *schema.get("oneOf", []),
     ]
     inside += [schema[key] for key in ("items", "additionalProperties") if isinstance(schema.get(key), dict)]
     for part in inside:

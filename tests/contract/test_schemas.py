@@ -1,7 +1,7 @@
 """Our shapes against the reference shapes: same members, what we send fits, and we refuse what it refuses."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.base import Document, Request, Wire
+from schemas.base import Document, DocumentUnion, Request, RequestUnion, Wire
 from schemas.export import json_schema, named_shapes
 from tests.contract.bodies import EXAMPLES, ODD_VALUES
 from tests.contract.generation import values
@@ -17,7 +17,10 @@ from tests.contract.reference import Validator
 
 REFERENCE: Final = Validator()
 SHARED: Final = {name: shape for name, shape in named_shapes().items() if name in REFERENCE}
-REQUESTS: Final = {name: shape for name, shape in SHARED.items() if issubclass(shape, Request)}
+UNIONS: Final = {
+    name: shape for name, shape in SHARED.items() if issubclass(shape, RequestUnion | DocumentUnion)
+}
+REQUESTS: Final = {name: shape for name, shape in SHARED.items() if issubclass(shape, Request | RequestUnion)}
 DOCUMENTS: Final = {name: shape for name, shape in SHARED.items() if issubclass(shape, Document)}
 
 QUICK: Final = settings(
@@ -54,11 +57,33 @@ def variations(body: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield f"{name}: {label}", body | {name: metadata}
 
 
+def request_of(example: str) -> str:
+    """The name of the request that an example is one of."""
+    return example.partition(" ")[0]
+
+
 def test_every_request_has_an_example() -> None:
-    assert set(EXAMPLES) == set(REQUESTS)
+    assert set(map(request_of, EXAMPLES)) == set(REQUESTS)
 
 
-@pytest.mark.parametrize("name", SHARED)
+def branches(shapes: Iterable[dict[str, Any]]) -> dict[str, tuple[set[str], set[str]]]:
+    """Members, and required members, of shapes that are told apart by their storage type."""
+    found = {}
+    for shape in shapes:
+        kind = shape["properties"]["storageType"]
+        required = set(shape["required"]) | {"storageType"}
+        found[kind.get("const") or kind["enum"][0]] = (set(shape["properties"]), required)
+    return found
+
+
+@pytest.mark.parametrize("name", UNIONS)
+def test_a_shape_of_several_has_the_same_ones_as_the_reference(name: str) -> None:
+    ours = json_schema(UNIONS[name])
+    shapes = [ours["$defs"][one["$ref"].removeprefix("#/$defs/")] for one in ours["oneOf"]]
+    assert branches(shapes) == branches(REFERENCE.shape(name)["oneOf"])
+
+
+@pytest.mark.parametrize("name", SHARED.keys() - UNIONS.keys())
 def test_members_are_those_of_the_reference(name: str) -> None:
     assert set(json_schema(SHARED[name])["properties"]) == set(REFERENCE.shape(name)["properties"])
 
@@ -83,25 +108,28 @@ def test_what_we_send_fits_the_reference_and_reads_back_equal(name: str) -> None
     check()
 
 
-@pytest.mark.parametrize("name", REQUESTS)
-def test_an_example_is_accepted(name: str) -> None:
-    assert REFERENCE.errors(name, EXAMPLES[name]) == []
-    assert accepts(REQUESTS[name], EXAMPLES[name])
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_is_accepted(example: str) -> None:
+    name = request_of(example)
+    assert REFERENCE.errors(name, EXAMPLES[example]) == []
+    assert accepts(REQUESTS[name], EXAMPLES[example])
 
 
-@pytest.mark.parametrize("name", REQUESTS)
-def test_a_request_is_refused_exactly_when_the_reference_refuses_it(name: str) -> None:
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_a_request_is_refused_exactly_when_the_reference_refuses_it(example: str) -> None:
+    name = request_of(example)
     differences = [
         f"{label}: {'we accept it' if ours else 'we refuse it'}; reference: {errors or 'valid'}"
-        for label, body in variations(EXAMPLES[name])
+        for label, body in variations(EXAMPLES[example])
         if (ours := accepts(REQUESTS[name], body)) == bool(errors := REFERENCE.request_errors(name, body))
     ]
     assert not differences, "\n".join(differences)
 
 
-@pytest.mark.parametrize("name", REQUESTS)
-def test_a_request_that_is_no_object_is_refused(name: str) -> None:
-    assert not any(accepts(REQUESTS[name], body) for body in ([], "", 1, None, [EXAMPLES[name]]))
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_a_request_that_is_no_object_is_refused(example: str) -> None:
+    shape = REQUESTS[request_of(example)]
+    assert not any(accepts(shape, body) for body in ([], "", 1, None, [EXAMPLES[example]]))
 
 
 @pytest.mark.parametrize("moment", ["2024-05-01t12:00:00z", "2024-05-01 12:00:00.5+01:00"])
@@ -112,7 +140,8 @@ def test_spellings_of_rfc_3339_that_the_validator_does_not_know_are_accepted(mom
 @settings(QUICK, max_examples=200)
 @given(st.data())
 def test_any_json_in_any_member_is_judged_as_the_reference_does(data: st.DataObject) -> None:
-    name = data.draw(st.sampled_from(sorted(REQUESTS)))
-    member = data.draw(st.sampled_from(sorted(EXAMPLES[name])))
-    body = EXAMPLES[name] | {member: data.draw(values({}))}
+    example = data.draw(st.sampled_from(sorted(EXAMPLES)))
+    name = request_of(example)
+    member = data.draw(st.sampled_from(sorted(EXAMPLES[example])))
+    body = EXAMPLES[example] | {member: data.draw(values({}))}
     assert accepts(REQUESTS[name], body) == (REFERENCE.request_errors(name, body) == [])
