@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Dialect, Executable
+from sqlalchemy import Dialect, Executable, Float
 from sqlalchemy.sql.compiler import SQLCompiler
 
 Converter = Callable[[Any], Any]
@@ -123,7 +123,13 @@ class _Parameter:
 
 def _converters(statement: Executable, dialect: Dialect) -> list[tuple[int, Converter]]:
     columns = getattr(statement, "exported_columns", ())
-    found = (column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns)
+    # Both drivers give floats as floats; SQLAlchemy would ask for the type on the wire, which we do not have.
+    found = (
+        None
+        if isinstance(column.type, Float)
+        else column.type.dialect_impl(dialect).result_processor(dialect, None)
+        for column in columns
+    )
     return [(place, convert) for place, convert in enumerate(found) if convert is not None]
 
 
