@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from io import FileIO
+from pathlib import Path
 from typing import Final, Self
 
 from taskbus.clock import Clock, within
@@ -34,8 +35,10 @@ class CommandProcess:
         self._guard = guard
 
     @classmethod
-    async def start(cls, command: Sequence[str], environment: Mapping[str, str], guard: Guard) -> Self:
-        """Start ``command`` with exactly this environment, no input, and both outputs as one.
+    async def start(
+        cls, command: Sequence[str], environment: Mapping[str, str], guard: Guard, folder: Path
+    ) -> Self:
+        """Start ``command`` in ``folder`` with exactly this environment, no input, and both outputs as one.
 
         A command that does not exist is a message in the output and exit status 127, as in a shell. Raises
         OSError when no process can be made.
@@ -56,6 +59,7 @@ class CommandProcess:
                         stdout=output_end,
                         stderr=output_end,
                         env=environment,
+                        cwd=folder,
                         start_new_session=True,
                     )
                     guard.watch(process.pid)

@@ -4,18 +4,24 @@ Payload::
 
     {"command": ["make", "test"],     or one string, run by sh -c
      "env": {"CI": "1"},              added to the worker's environment
-     "maxRunTime": 600}               seconds; without it the task's deadline is the limit
+     "maxRunTime": 600,               seconds; without it the task's deadline is the limit
+     "artifacts": [{"name": "public/report.html", "path": "out/report.html"},
+                   {"name": "public/logs", "path": "logs", "type": "directory"}]}
 
-A task completes when its command exits with 0 and fails otherwise. The command has its own process group, no
-input, and in its environment TASK_ID, RUN_ID, TASKBUS_ROOT_URL and TASKCLUSTER_ROOT_URL; no other variable of
-these two families is passed on, since they may hold the worker's credentials.
+A task completes when its command exits with 0 and the artifacts are there, and fails otherwise. The command
+has its own process group, no input, and in its environment TASK_ID, RUN_ID, TASKBUS_ROOT_URL and
+TASKCLUSTER_ROOT_URL; no other variable of these two families is passed on, since they may hold the worker's
+credentials.
 """
 
 import asyncio
 import errno
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Annotated, Final, Self
 
@@ -26,6 +32,8 @@ from taskbus.clock import Clock, SystemClock, within
 from taskbus.errors import TaskException, TaskFailed, describe
 from taskbus.guard import Guard
 from taskbus.process import CommandProcess
+from taskbus.run_artifacts import PayloadArtifacts, RunArtifacts
+from taskbus.run_log import RunLog
 from taskbus.runs import ClaimedRun
 
 logger = logging.getLogger(__name__)
@@ -64,6 +72,7 @@ class CommandPayload(Request):
     command: Annotated[tuple[str, ...], BeforeValidator(_arguments)]
     env: Annotated[dict[Text, Text], AfterValidator(_variables)] = Field(default_factory=dict)
     max_run_time: Annotated[int, Field(ge=1), INTEGRAL] | None = None
+    artifacts: PayloadArtifacts = ()
 
 
 def log_output(run: ClaimedRun, line: str) -> None:
@@ -74,13 +83,17 @@ def log_output(run: ClaimedRun, line: str) -> None:
 class CommandHandler:
     """A handler for a Worker that runs each task's command; use it as a context manager.
 
-    ``root_url`` is what commands get in their environment, and ``environment`` what they inherit.
+    ``root_url`` is what commands get in their environment, and ``environment`` what they inherit. With
+    ``artifacts`` the log of each run is uploaded, and what its payload names. Commands run in the folder of
+    this process, or with ``folders`` each in a new folder in that one, which is removed after the run.
     """
 
     def __init__(
         self,
         root_url: str,
         *,
+        artifacts: RunArtifacts | None = None,
+        folders: Path | None = None,
         output: Output = log_output,
         environment: Mapping[str, str] = os.environ,
         clock: Clock | None = None,
@@ -89,6 +102,8 @@ class CommandHandler:
             name: value for name, value in environment.items() if not name.startswith(_PRIVATE)
         }
         self._root_url = root_url
+        self._artifacts = artifacts
+        self._folders = folders
         self._output = output
         self._clock: Clock = clock or SystemClock()
         self._guard = Guard()
@@ -102,17 +117,45 @@ class CommandHandler:
         self._guard.close()
 
     async def __call__(self, run: ClaimedRun) -> None:
-        """Run the command of this task to its end.
+        """Run the command of this task to its end, and upload what it leaves behind.
 
         Raises TaskException for a payload that makes no sense or a machine that cannot start it, and
-        TaskFailed for a command that exits with another status than 0 or takes longer than it may.
+        TaskFailed for a command that exits with another status than 0 or takes longer than it may, or whose
+        artifacts are not there.
         """
-        try:
-            payload = CommandPayload.model_validate(run.payload)
-        except ValidationError as error:
-            raise TaskException("malformed-payload", f"payload: {describe(error)}") from None
-        process = await self._start(run, payload)
-        copying = asyncio.create_task(self._copy_output(run, process))
+        with RunLog() as log, self._folder(run) as folder:
+            try:
+                payload = _read(run)
+                artifacts = payload.artifacts
+                await self._execute(run, payload, folder, log)
+            except (TaskFailed, TaskException) as error:
+                log.note(str(error))
+                failure: TaskFailed | TaskException | None = error
+                if isinstance(error, TaskException):
+                    artifacts = ()
+            else:
+                failure = None
+            problems = []
+            if self._artifacts is not None:
+                problems = await self._artifacts.upload(run, artifacts, folder, log)
+        if failure is not None:
+            raise failure
+        if problems:
+            raise TaskFailed("; ".join(problems))
+
+    @contextmanager
+    def _folder(self, run: ClaimedRun) -> Iterator[Path]:
+        if self._folders is None:
+            yield Path.cwd()
+            return
+        with TemporaryDirectory(
+            prefix=f"{run.task_id}-{run.run_id}-", dir=self._folders, ignore_cleanup_errors=True
+        ) as name:
+            yield Path(name)
+
+    async def _execute(self, run: ClaimedRun, payload: CommandPayload, folder: Path, log: RunLog) -> None:
+        process = await self._start(run, payload, folder)
+        copying = asyncio.create_task(self._copy_output(run, process, log))
         try:
             status = await self._exit_status(process, payload.max_run_time)
         finally:
@@ -127,7 +170,7 @@ class CommandHandler:
         if status > 0:
             raise TaskFailed(f"the command exited with status {status}")
 
-    async def _start(self, run: ClaimedRun, payload: CommandPayload) -> CommandProcess:
+    async def _start(self, run: ClaimedRun, payload: CommandPayload, folder: Path) -> CommandProcess:
         environment = {
             **self._inherited,
             **payload.env,
@@ -137,7 +180,7 @@ class CommandHandler:
             "TASKCLUSTER_ROOT_URL": self._root_url,
         }
         try:
-            return await CommandProcess.start(payload.command, environment, self._guard)
+            return await CommandProcess.start(payload.command, environment, self._guard, folder)
         except OSError as error:
             if error.errno == errno.E2BIG:
                 raise TaskException("malformed-payload", "command and env are too long to run") from None
@@ -151,9 +194,17 @@ class CommandHandler:
         except TimeoutError:
             raise TaskFailed(f"the command ran longer than its maxRunTime of {max_run_time} s") from None
 
-    async def _copy_output(self, run: ClaimedRun, process: CommandProcess) -> None:
+    async def _copy_output(self, run: ClaimedRun, process: CommandProcess, log: RunLog) -> None:
         async for line in process.lines():
             try:
                 self._output(run, line)
+                log.write(line)
             except Exception:  # nobody would read on, and the command would wait for a reader for ever
                 logger.exception("a line of %r was lost", run)
+
+
+def _read(run: ClaimedRun) -> CommandPayload:
+    try:
+        return CommandPayload.model_validate(run.payload)
+    except ValidationError as error:
+        raise TaskException("malformed-payload", f"payload: {describe(error)}") from None

@@ -1,18 +1,28 @@
 """Bytes of artifacts from and to any URL, streamed: memory stays flat, whatever their size."""
 
+import asyncio
 import contextlib
 import os
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from taskbus.errors import error_from_response
 from taskbus.transport import Transport
 
-Source = bytes | Path
-"""What to upload: the bytes, or the file they are in."""
+
+class OpenFile(Protocol):
+    """A file on disk, open for reading bytes."""
+
+    def fileno(self) -> int: ...
+    def seek(self, offset: int, /) -> int: ...
+    def read(self, size: int, /) -> bytes: ...
+
+
+Source = bytes | Path | OpenFile
+"""What to upload: the bytes, or the file they are in, from its beginning."""
 
 STORED_SECONDS: Final = 120.0
 """How long a server may take to store what it has received."""
@@ -21,7 +31,13 @@ CHUNK: Final = 256 * 1024
 
 def size_of(source: Source) -> int:
     """Bytes. Raises OSError when the file cannot be looked at."""
-    return len(source) if isinstance(source, bytes) else source.stat().st_size
+    match source:
+        case bytes():
+            return len(source)
+        case Path():
+            return source.stat().st_size
+        case _:
+            return os.fstat(source.fileno()).st_size
 
 
 async def send(transport: Transport, url: str, source: Source, headers: dict[str, str]) -> None:
@@ -32,15 +48,39 @@ async def send(transport: Transport, url: str, source: Source, headers: dict[str
     """
 
     async def attempt() -> None:
-        with contextlib.ExitStack() as stack:
-            data = source if isinstance(source, bytes) else stack.enter_context(source.open("rb"))
+        with _opened(source) as content:
+            size = size_of(content)
             async with transport.exchange(
-                "PUT", url, data=data, headers=headers, answer_seconds=STORED_SECONDS
+                "PUT",
+                url,
+                data=content if isinstance(content, bytes) else _chunks(content, size),
+                headers={**headers, "Content-Length": str(size)},
+                answer_seconds=STORED_SECONDS,
             ) as response:
                 if response.status >= 300:
                     raise error_from_response(response.status, await response.read())
 
     await transport.retried(attempt, f"PUT {url}")
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[bytes | OpenFile]:
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            yield file
+    else:
+        yield source
+
+
+async def _chunks(file: OpenFile, size: int) -> AsyncIterator[bytes]:
+    """So many bytes and no more: it may still be written to."""
+    await asyncio.to_thread(file.seek, 0)
+    while size:
+        chunk = await asyncio.to_thread(file.read, min(size, CHUNK))
+        if not chunk:
+            raise OSError("the file became shorter while it was sent")
+        size -= len(chunk)
+        yield chunk
 
 
 @asynccontextmanager

@@ -1,17 +1,20 @@
 """Commands as real processes: outcome, output, environment, limits, and that nothing is left running."""
 
 import asyncio
+import gzip
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from taskbus.clock import SystemClock
 from taskbus.errors import TaskException, TaskFailed
+from taskbus.run_artifacts import RunArtifacts
+from taskbus.run_log import RunLog
 from taskbus.runs import ClaimedRun
 from taskbus.shell import CommandHandler
 from tests.taskbus.manual_clock import ManualClock
@@ -298,3 +301,79 @@ class TestNothingIsLeft:
         worker.send_signal(signal.SIGKILL)
         await worker.wait()
         assert await fifo.end() == b""
+
+
+class Uploads(RunArtifacts):
+    """Takes the place of uploads, and has problems if told to."""
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = list(problems)
+        self.names: list[str] = []
+        self.folder_files: list[str] = []
+        self.log = ""
+
+    async def upload(self, run: ClaimedRun, artifacts: Any, folder: Path, log: RunLog) -> list[str]:
+        self.names = [artifact.name for artifact in artifacts]
+        self.folder_files = os.listdir(folder)
+        content = log.finish()
+        content.seek(0)
+        self.log = gzip.decompress(content.read(100_000)).decode()
+        return self.problems
+
+
+class TestArtifacts:
+    PAYLOAD: ClassVar[dict[str, Any]] = {
+        "command": "echo hello; touch made; exit $STATUS",
+        "artifacts": [{"name": "public/made", "path": "made"}],
+    }
+
+    async def handle(self, uploads: Uploads, environment: dict[str, str], **options: Any) -> None:
+        status, changes = options.pop("status", "0"), options.pop("payload", {})
+        payload = {**self.PAYLOAD, "env": {"STATUS": status}, **changes}
+        with CommandHandler(
+            "http://queue",
+            artifacts=uploads,
+            output=lambda run, line: None,
+            environment=environment,
+            **options,
+        ) as handler:
+            await handler(run_of(**payload))
+
+    async def test_artifacts_and_log_are_uploaded_after_the_command(
+        self, environment: dict[str, str], tmp_path: Path
+    ) -> None:
+        uploads = Uploads()
+        await self.handle(uploads, environment, folders=tmp_path)
+        assert (uploads.names, uploads.folder_files) == (["public/made"], ["made"])
+        assert uploads.log == "hello\n"
+
+    async def test_they_are_uploaded_of_a_failed_command_as_well(
+        self, environment: dict[str, str], tmp_path: Path
+    ) -> None:
+        uploads = Uploads("artifact a: there is no file a")
+        with pytest.raises(TaskFailed, match="exited with status 3"):
+            await self.handle(uploads, environment, folders=tmp_path, status="3")
+        assert uploads.names == ["public/made"]
+        assert uploads.log == "hello\n[taskbus] the command exited with status 3\n"
+
+    async def test_a_promised_artifact_that_is_not_there_fails_the_task(
+        self, environment: dict[str, str], tmp_path: Path
+    ) -> None:
+        with pytest.raises(TaskFailed, match="there is no file a"):
+            await self.handle(Uploads("artifact a: there is no file a"), environment, folders=tmp_path)
+
+    async def test_the_log_of_a_malformed_payload_says_what_is_wrong(
+        self, environment: dict[str, str], tmp_path: Path
+    ) -> None:
+        uploads = Uploads()
+        with pytest.raises(TaskException) as raised:
+            await self.handle(uploads, environment, folders=tmp_path, payload={"artifacts": [{"name": "a"}]})
+        assert raised.value.reason == "malformed-payload"
+        assert uploads.names == []
+        assert uploads.log == "[taskbus] payload: artifacts.0.path: Field required\n"
+
+    async def test_a_folder_of_its_own_is_gone_after_the_run(
+        self, environment: dict[str, str], tmp_path: Path
+    ) -> None:
+        await self.handle(Uploads(), environment, folders=tmp_path)
+        assert os.listdir(tmp_path) == []
