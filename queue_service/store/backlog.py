@@ -8,7 +8,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Integer, Text, and_, bindparam, func, or_, select, text, union_all
+from sqlalchemy import (
+    BigInteger,
+    Integer,
+    Text,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+    text,
+    type_coerce,
+    union_all,
+)
 
 from queue_service.core.task import Task
 from queue_service.core.workers import WorkerKey
@@ -23,8 +35,9 @@ _queue = tasks.c.task_queue_id == bindparam("task_queue_id", type_=Text)
 _now = bindparam("now", type_=Milliseconds)
 _order = bindparam("order", type_=BigInteger)
 _limit = bindparam("wanted", type_=Integer)
-_waiting = and_(text(PENDING), _queue, tasks.c.deadline > _now)
-_held = and_(text(RUNNING), _queue, tasks.c.taken_until > _now)
+# The sums keep PostgreSQL from the indexes of the timers, which hold the tasks of all task queues.
+_waiting = and_(text(PENDING), _queue, type_coerce(tasks.c.deadline, BigInteger) + text("0") > _now)
+_held = and_(text(RUNNING), _queue, type_coerce(tasks.c.taken_until, BigInteger) + text("0") > _now)
 _later = and_(
     tasks.c.queue_order >= _order,
     or_(tasks.c.queue_order > _order, tasks.c.task_id > bindparam("task_id", type_=Text)),

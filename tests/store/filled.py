@@ -48,17 +48,48 @@ _ROWS: Final = {
         " 1714564800000, 1714564800000 + n, 1714564800000 + n * 1000, '[]',"
         " CASE WHEN n % 100 = 0 THEN 1714564800000 + n END, '[]' FROM numbers",
     ),
+    "indexed_tasks": (
+        40_000,
+        "SELECT 'top' || CAST(n % 20 AS TEXT) || '.x' || CAST(n / 10 AS TEXT),"
+        " 'task' || CAST(100000 + n AS TEXT), 'task' || CAST(100000 + n AS TEXT), n, '{}',"
+        " 1714564800000 + n * 1000 FROM numbers",
+    ),
+    "index_namespaces": (
+        40_000,
+        "SELECT 'top' || CAST(n % 20 AS TEXT), 'x' || CAST(n AS TEXT), 1714564800000 + n * 1000 FROM numbers",
+    ),
+    "purge_requests": (
+        20_000,
+        "SELECT 'prov/type' || CAST(n / 20 AS TEXT), 'cache' || CAST(n AS TEXT), 1714564800000 + n,"
+        " 1714651200000 + n FROM numbers",
+    ),
     "resolutions": (5000, "SELECT n, 'task' || CAST(100000 + n AS TEXT), 'completed' FROM numbers"),
     "outbox": (
         50_000,
         "SELECT n, 'exchange/x', 'primary.key', '[]', '[\"task\"]', '{\"version\":1}', 0 FROM numbers",
     ),
+    "artifacts": (
+        60_000,
+        "SELECT 'task' || CAST(100000 + n / 4 AS TEXT), 0, 'public/file' || CAST(n % 4 AS TEXT), 's3',"
+        ' \'{"key":"private/a","uploadUntil":1}\', \'text/plain\', CAST(NULL AS BIGINT), 1714564800000 + n, 1'
+        " FROM numbers",
+    ),
+    "objects": (
+        50_000,
+        "SELECT 't/task' || CAST(100000 + n AS TEXT) || '/0/a', 'none', 'id', 1714564800000 + n, 'private/a',"
+        " 1714564800000, 1714564800000 + n, '{}', 1 FROM numbers",
+    ),
+    "blob_deletions": (
+        50_000,
+        "SELECT 'private/' || CAST(100000 + n AS TEXT), 1714564800000 + n FROM numbers",
+    ),
 }
 
 
 def filling(dialect: str) -> list[str]:
-    """Statements that fill a migrated database and gather its statistics."""
-    return [_insert(dialect, table, *rows) for table, rows in _ROWS.items()] + ["ANALYZE"]
+    """Statements that fill a migrated database and gather its statistics, as autovacuum does."""
+    gather = "ANALYZE" if dialect == "sqlite" else "VACUUM ANALYZE"
+    return [*(_insert(dialect, table, *rows) for table, rows in _ROWS.items()), gather]
 
 
 def _insert(dialect: str, table: str, count: int, select: str) -> str:

@@ -34,6 +34,7 @@ async def sqlite_plan(connection: AsyncConnection, statement: Executable, values
     sql, given = _compiled(connection, statement, values)
     rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", tuple(given))
     details = [row.detail for row in rows]
+    derived = {detail.split()[1] for detail in details if detail.startswith("CO-ROUTINE")}
     indexes, scanned = set(), set()
     for detail in details:
         words = detail.split()
@@ -42,7 +43,7 @@ async def sqlite_plan(connection: AsyncConnection, statement: Executable, values
         elif words[0] == "SCAN" and "VIRTUAL" not in words and words[1:] != ["CONSTANT", "ROW"]:
             scanned.add(words[1])
     return Plan(
-        frozenset(indexes), frozenset(scanned), "USE TEMP B-TREE" in " ".join(details), "\n".join(details)
+        frozenset(indexes), frozenset(scanned - derived), "USE TEMP B-TREE" in " ".join(details), "\n".join(details)
     )
 
 

@@ -8,7 +8,22 @@ from typing import Any, Final
 import pytest
 from sqlalchemy import Executable
 
-from queue_service.store import claims, dependencies, expiry, groups, listing, outbox, tasks
+from queue_service.store import (
+    artifacts,
+    backlog,
+    blob_deletions,
+    claims,
+    dependencies,
+    expiry,
+    groups,
+    index,
+    listing,
+    objects,
+    outbox,
+    purge_cache,
+    tasks,
+    workers,
+)
 from queue_service.store.database import Database
 from tests.core.samples import NOW
 from tests.store.databases import administer, migrate, new_name, of_server, opened
@@ -40,8 +55,23 @@ CHANGED = (
     ' "worker": null}]'
 )
 EDGES = '[{"required_task_id": "task100007", "dependent_task_id": "task100014"}]'
+ARTIFACT = '[{"task_id": "task100007", "run_id": 0, "name": "public/file1"}]'
+INDEXED = (
+    '[{"namespace": "top7.x107", "name": "task100107", "task_id": "task100107", "rank": 1, "data": "{}",'
+    ' "expires": 1714564800000}]'
+)
 DUE: Final = {"now": NOW, "wanted": 100}
 EXPIRED: Final = {"before": NOW, "wanted": 100}
+OF_QUEUE: Final = {"task_queue_id": "prov/type3", "now": NOW}
+PLACE: Final = {**OF_QUEUE, "order": 1714564800000000, "task_id": "task100007", "wanted": 1000}
+WORKERS_PAGE: Final = {"now": NOW, "after": "prov1", "wanted": 1000}
+WORKER: Final = (
+    '[{"task_queue_id": "prov/type3", "worker_group": "group", "worker_id": "worker7", "last_date_active": 1,'
+    ' "expires": 1, "recent_tasks": "[]", "quarantine_until": null, "quarantine_details": "[]"}]'
+)
+SEEN_QUEUE: Final = (
+    '[{"task_queue_id": "prov1/type1", "provisioner_id": "prov1", "last_date_active": 1, "expires": 1}]'
+)
 
 HOT: Final[dict[str, Hot]] = {
     "PICK_PENDING": Hot(
@@ -72,7 +102,11 @@ HOT: Final[dict[str, Hot]] = {
         outbox.DELETE, {"confirmed": '[{"id": 7}]'}, {"outbox key"}, {"outbox_pkey"}
     ),
     "NEXT_RESOLUTIONS": Hot(
-        dependencies.NEXT_RESOLUTIONS, {"wanted": 100}, set(), {"resolutions_pkey"}, in_order_of="resolutions"
+        dependencies.NEXT_RESOLUTIONS,
+        {"wanted": 100},
+        {"sqlite_autoindex_tasks_1"},
+        {"resolutions_pkey", "tasks_pkey"},
+        in_order_of="resolutions",
     ),
     "WAITING": Hot(
         dependencies.WAITING,
@@ -111,8 +145,211 @@ HOT: Final[dict[str, Hot]] = {
         {"sqlite_autoindex_task_dependencies_1"},
         {"task_dependencies_pkey"},
     ),
-    "EXPIRED_TASKS": Hot(expiry.EXPIRED_TASKS, EXPIRED, {"tasks_expires"}, {"tasks_expires"}),
+    "COUNT_PENDING": Hot(backlog.COUNT_PENDING, OF_QUEUE, {"tasks_pending"}, {"tasks_pending"}),
+    "COUNT_CLAIMED": Hot(backlog.COUNT_CLAIMED, OF_QUEUE, {"tasks_claimed"}, {"tasks_claimed"}),
+    "LIST_PENDING": Hot(backlog.LIST_PENDING, PLACE, {"tasks_pending"}, {"tasks_pending"}, sorts=True),
+    "PICK_HELD": Hot(
+        backlog.PICK_HELD,
+        {"task_queue_id": "prov/type3", "worker": "group/worker7", "wanted": 100},
+        {"tasks_claimed"},
+        {"tasks_claimed"},
+        sorts=True,
+    ),
+    "NOTE_QUEUES": Hot(workers.NOTE_QUEUES, {"given": SEEN_QUEUE}, set(), set(), sorts=True),
+    "SELECT_QUEUE": Hot(
+        workers.SELECT_QUEUE, OF_QUEUE, {"sqlite_autoindex_task_queues_1"}, {"task_queues_pkey"}
+    ),
+    "LIST_QUEUES": Hot(
+        workers.LIST_QUEUES, WORKERS_PAGE, {"sqlite_autoindex_task_queues_1"}, {"task_queues_pkey"}
+    ),
+    "LIST_QUEUES_OF_PROVISIONER": Hot(
+        workers.LIST_QUEUES_OF_PROVISIONER,
+        {**WORKERS_PAGE, "provisioner_id": "prov3"},
+        {"task_queues_provisioner"},
+        {"task_queues_provisioner"},
+        sorts=True,
+    ),
+    "SELECT_PROVISIONER": Hot(
+        workers.SELECT_PROVISIONER,
+        {"now": NOW, "provisioner_id": "prov3"},
+        {"task_queues_provisioner"},
+        {"task_queues_provisioner"},
+    ),
+    "LOCK_WORKERS": Hot(
+        workers.LOCK_WORKERS,
+        {"keys": WORKER},
+        {"sqlite_autoindex_workers_1"},
+        {"workers_pkey"},
+        sorts=True,
+    ),
+    "SAVE_WORKERS": Hot(
+        workers.SAVE_WORKERS, {"saved": WORKER}, {"sqlite_autoindex_workers_1"}, {"workers_pkey"}
+    ),
+    "LIST_WORKERS": Hot(
+        workers.LIST_WORKERS,
+        {**OF_QUEUE, "after_group": "group", "after_id": "worker7", "wanted": 1000},
+        {"sqlite_autoindex_workers_1"},
+        {"workers_pkey"},
+    ),
+    "QUARANTINED": Hot(workers.QUARANTINED, {"now": NOW}, {"workers_quarantined"}, {"workers_quarantined"}),
+    "EXPIRED_QUEUES": Hot(
+        workers.EXPIRED_QUEUES, EXPIRED, {"ix_task_queues_expires"}, {"ix_task_queues_expires"}
+    ),
+    "EXPIRED_WORKERS": Hot(
+        workers.EXPIRED_WORKERS,
+        {**EXPIRED, "now": NOW},
+        {"ix_workers_expires"},
+        {"ix_workers_expires"},
+    ),
+    "DELETE_WORKERS": Hot(
+        workers.DELETE_WORKERS, {"keys": WORKER}, {"sqlite_autoindex_workers_1"}, {"workers_pkey"}, sorts=True
+    ),
+    "EXPIRED_TASKS": Hot(
+        expiry.EXPIRED_TASKS,
+        EXPIRED,
+        {"tasks_expires", "sqlite_autoindex_artifacts_1"},
+        {"tasks_expires", "artifacts_pkey"},
+    ),
+    "SELECT_ARTIFACTS": Hot(
+        artifacts.SELECT_ARTIFACTS,
+        {"keys": ARTIFACT},
+        {"sqlite_autoindex_artifacts_1"},
+        {"artifacts_pkey"},
+        sorts=True,
+    ),
+    "LOCK_ARTIFACTS": Hot(
+        artifacts.LOCK_ARTIFACTS,
+        {"keys": ARTIFACT},
+        {"sqlite_autoindex_artifacts_1"},
+        {"artifacts_pkey"},
+        sorts=True,
+    ),
+    "LIST_ARTIFACTS": Hot(
+        artifacts.LIST_ARTIFACTS,
+        {"task_id": "task100007", "run_id": 0, "after": "public/", "wanted": 1000},
+        {"sqlite_autoindex_artifacts_1"},
+        {"artifacts_pkey"},
+    ),
+    "MARK_PRESENT": Hot(
+        artifacts.MARK_PRESENT,
+        {"keys": ARTIFACT, "present": 1},
+        {"sqlite_autoindex_artifacts_1"},
+        {"artifacts_pkey"},
+    ),
+    "EXPIRED_ARTIFACTS": Hot(
+        artifacts.EXPIRED_ARTIFACTS, EXPIRED, {"ix_artifacts_expires"}, {"ix_artifacts_expires"}
+    ),
+    "DELETE_ARTIFACTS": Hot(
+        artifacts.DELETE_ARTIFACTS,
+        {"keys": ARTIFACT},
+        {"sqlite_autoindex_artifacts_1"},
+        {"artifacts_pkey"},
+        sorts=True,
+    ),
+    "LOCK_OBJECTS": Hot(
+        objects.LOCK_OBJECTS,
+        {"names": '[{"name": "t/task100007/0/a"}]'},
+        {"sqlite_autoindex_objects_1"},
+        {"objects_pkey"},
+        sorts=True,
+    ),
+    "EXPIRED_OBJECTS": Hot(
+        objects.EXPIRED_OBJECTS, EXPIRED, {"ix_objects_kept_until"}, {"ix_objects_kept_until"}
+    ),
+    "DELETE_OBJECTS": Hot(
+        objects.DELETE_OBJECTS,
+        {"names": '[{"name": "t/task100007/0/a"}]'},
+        {"sqlite_autoindex_objects_1"},
+        {"objects_pkey"},
+        sorts=True,
+    ),
+    "DUE blobs": Hot(blob_deletions.DUE, DUE, {"ix_blob_deletions_due"}, {"ix_blob_deletions_due"}),
+    "NEXT_DUE blob": Hot(blob_deletions.NEXT_DUE, {}, {"ix_blob_deletions_due"}, {"ix_blob_deletions_due"}),
+    "DELETE blobs": Hot(
+        blob_deletions.DELETE,
+        {"keys": '[{"key": "private/100007"}]'},
+        {"sqlite_autoindex_blob_deletions_1"},
+        {"blob_deletions_pkey"},
+        sorts=True,
+    ),
     "NEXT_EXPIRY": Hot(expiry.NEXT_EXPIRY, {}, {"tasks_expires"}, {"tasks_expires"}),
+    "index INSERT": Hot(
+        index.INSERT,
+        {"given": INDEXED, "now": NOW},
+        set(),
+        set(),
+        sorts=True,
+    ),
+    "index ENSURE_NAMESPACES": Hot(
+        index.ENSURE_NAMESPACES,
+        {
+            "needed": '[{"parent": "top7.x107", "name": "last", "expires": 1714564800000, "kept": 1714651200000}]'
+        },
+        {"sqlite_autoindex_index_namespaces_1"},
+        {"index_namespaces_pkey"},
+        sorts=True,
+    ),
+    "index FIND": Hot(
+        index.FIND,
+        {
+            "places": '[{"namespace": "top7.x107", "name": "task100107"}]',
+            "now": NOW,
+            "after_namespace": "",
+            "after": "",
+            "wanted": 1001,
+        },
+        {"sqlite_autoindex_indexed_tasks_1"},
+        {"indexed_tasks_pkey"},
+        sorts=True,
+    ),
+    "index TASKS_IN": Hot(
+        index.TASKS_IN,
+        {"namespace": "top7.x107", "now": NOW, "after": "", "wanted": 1001},
+        {"sqlite_autoindex_indexed_tasks_1"},
+        {"indexed_tasks_pkey"},
+    ),
+    "index NAMESPACES_IN": Hot(
+        index.NAMESPACES_IN,
+        {"parent": "top7", "now": NOW, "after": "x1", "wanted": 1001},
+        {"sqlite_autoindex_index_namespaces_1"},
+        {"index_namespaces_pkey"},
+    ),
+    "index REMOVE": Hot(
+        index.REMOVE,
+        {"namespace": "top7.x107", "name": "task100107"},
+        {"sqlite_autoindex_indexed_tasks_1"},
+        {"indexed_tasks_pkey"},
+    ),
+    "index DELETE_TASKS": Hot(
+        index.DELETE_TASKS,
+        EXPIRED,
+        {"ix_indexed_tasks_expires", "sqlite_autoindex_indexed_tasks_1"},
+        {"ix_indexed_tasks_expires", "indexed_tasks_pkey"},
+    ),
+    "index DELETE_NAMESPACES": Hot(
+        index.DELETE_NAMESPACES,
+        EXPIRED,
+        {"ix_index_namespaces_expires", "sqlite_autoindex_index_namespaces_1"},
+        {"ix_index_namespaces_expires", "index_namespaces_pkey"},
+    ),
+    "purge_cache OF_POOL": Hot(
+        purge_cache.OF_POOL,
+        {"worker_pool_id": "prov/type7", "since": NOW, "now": NOW},
+        {"sqlite_autoindex_purge_requests_1"},
+        {"purge_requests_pkey"},
+    ),
+    "purge_cache EVERY": Hot(
+        purge_cache.EVERY,
+        {"after_pool": "", "after_cache": "", "wanted": 1001, "now": NOW},
+        {"sqlite_autoindex_purge_requests_1"},
+        {"purge_requests_pkey"},
+    ),
+    "purge_cache DELETE": Hot(
+        purge_cache.DELETE,
+        EXPIRED,
+        {"ix_purge_requests_expires", "sqlite_autoindex_purge_requests_1"},
+        {"ix_purge_requests_expires", "purge_requests_pkey"},
+    ),
 }
 
 
