@@ -60,6 +60,7 @@ INDEXED = (
     '[{"namespace": "top7.x107", "name": "task100107", "task_id": "task100107", "rank": 1, "data": "{}",'
     ' "expires": 1714564800000}]'
 )
+NEEDED = '[{"parent": "top7.x107", "name": "last", "expires": 1714564800000, "kept": 1714651200000}]'
 DUE: Final = {"now": NOW, "wanted": 100}
 EXPIRED: Final = {"before": NOW, "wanted": 100}
 OF_QUEUE: Final = {"task_queue_id": "prov/type3", "now": NOW}
@@ -282,9 +283,7 @@ HOT: Final[dict[str, Hot]] = {
     ),
     "index ENSURE_NAMESPACES": Hot(
         index.ENSURE_NAMESPACES,
-        {
-            "needed": '[{"parent": "top7.x107", "name": "last", "expires": 1714564800000, "kept": 1714651200000}]'
-        },
+        {"needed": NEEDED},
         {"sqlite_autoindex_index_namespaces_1"},
         {"index_namespaces_pkey"},
         sorts=True,
@@ -320,17 +319,25 @@ HOT: Final[dict[str, Hot]] = {
         {"sqlite_autoindex_indexed_tasks_1"},
         {"indexed_tasks_pkey"},
     ),
+    "index EXPIRED_TASKS": Hot(
+        index.EXPIRED_TASKS, EXPIRED, {"ix_indexed_tasks_expires"}, {"ix_indexed_tasks_expires"}
+    ),
     "index DELETE_TASKS": Hot(
         index.DELETE_TASKS,
-        EXPIRED,
-        {"ix_indexed_tasks_expires", "sqlite_autoindex_indexed_tasks_1"},
-        {"ix_indexed_tasks_expires", "indexed_tasks_pkey"},
+        {"places": '[{"namespace": "top7.x107", "name": "task100107"}]'},
+        {"sqlite_autoindex_indexed_tasks_1"},
+        {"indexed_tasks_pkey"},
+        sorts=True,
+    ),
+    "index EXPIRED_NAMESPACES": Hot(
+        index.EXPIRED_NAMESPACES, EXPIRED, {"ix_index_namespaces_expires"}, {"ix_index_namespaces_expires"}
     ),
     "index DELETE_NAMESPACES": Hot(
         index.DELETE_NAMESPACES,
-        EXPIRED,
-        {"ix_index_namespaces_expires", "sqlite_autoindex_index_namespaces_1"},
-        {"ix_index_namespaces_expires", "index_namespaces_pkey"},
+        {"places": '[{"namespace": "top7", "name": "x107"}]'},
+        {"sqlite_autoindex_index_namespaces_1"},
+        {"index_namespaces_pkey"},
+        sorts=True,
     ),
     "purge_cache OF_POOL": Hot(
         purge_cache.OF_POOL,
@@ -344,11 +351,15 @@ HOT: Final[dict[str, Hot]] = {
         {"sqlite_autoindex_purge_requests_1"},
         {"purge_requests_pkey"},
     ),
+    "purge_cache EXPIRED": Hot(
+        purge_cache.EXPIRED, EXPIRED, {"ix_purge_requests_expires"}, {"ix_purge_requests_expires"}
+    ),
     "purge_cache DELETE": Hot(
         purge_cache.DELETE,
-        EXPIRED,
-        {"ix_purge_requests_expires", "sqlite_autoindex_purge_requests_1"},
-        {"ix_purge_requests_expires", "purge_requests_pkey"},
+        {"keys": '[{"worker_pool_id": "prov/type7", "cache_name": "cache147"}]'},
+        {"sqlite_autoindex_purge_requests_1"},
+        {"purge_requests_pkey"},
+        sorts=True,
     ),
 }
 
