@@ -10,6 +10,9 @@ from sqlalchemy import text
 
 from queue_service.api.app import Application
 from queue_service.api.artifact_api import ArtifactApi
+from queue_service.api.auth_api import AuthApi
+from queue_service.api.directory import CachedDirectory
+from queue_service.api.gate import AccessGate
 from queue_service.api.index_api import IndexApi
 from queue_service.api.object_api import ObjectApi
 from queue_service.api.purge_cache_api import PurgeCacheApi
@@ -21,6 +24,7 @@ from queue_service.loops.schedule import Loops
 from queue_service.operations.claims import Claimed, WorkRequest
 from queue_service.service import FOLLOWERS, SWEEPS
 from queue_service.store.database import open_database
+from queue_service.store.vault import Vault
 from schemas.ids import slugid
 from tests.api.asgi import Line, Reply, request
 from tests.api.contract import BASE, Told, contract
@@ -32,7 +36,7 @@ from tests.memory_blobs import MemoryBlobs
 ISSUER: Final = Issuer("static/taskbus/root", "vuOoBTLkTDKsiDVZ2BuxUQ3ReqAqTXmzLAr1nOm6RQWA")
 TABLES: Final = (
     "tasks", "task_definitions", "task_groups", "task_dependencies", "outbox",
-    "artifacts", "objects", "blob_deletions",
+    "artifacts", "objects", "blob_deletions", "task_queues", "workers",
 )  # fmt: skip
 NOTHING: Final = object()
 """No body at all."""
@@ -53,6 +57,9 @@ class RunningQueue:
         self.api = QueueApi(self.database, clock, self.limits, ISSUER, long_poll=long_poll)
         self.blobs = MemoryBlobs()
         self.artifacts = ArtifactApi(self.database, clock, self.limits, ISSUER, self.blobs)
+        self.vault = Vault(b"the secret key of the tests")
+        self.directory = CachedDirectory(self.database, self.vault, {})
+        self.gate = AccessGate(self.database, self.directory)
         workers = WorkerApi(self.database, clock, self.api.sightings)
         handlers = (
             self.api,
@@ -61,6 +68,7 @@ class RunningQueue:
             workers,
             IndexApi(self.database, clock),
             PurgeCacheApi(self.database, clock),
+            AuthApi(self.database, self.vault, self.directory, self.gate),
         )
         self.application = Application(handlers, clock, self.permit, "1.2.3")
         self.loops = Loops(self.database, self.limits, self.blobs, followers=FOLLOWERS, sweeps=SWEEPS)
@@ -74,6 +82,7 @@ class RunningQueue:
         try:
             await self.api.close()
             await self.artifacts.close()
+            await self.gate.close()
             await self.messages()
         finally:
             await self.database.close()

@@ -197,13 +197,8 @@ async def test_concurrent_equal_creates_make_one_task(queue: RunningQueue, secon
     replies = await asyncio.gather(*(put(process, body) for process in [queue, second] * 8))
     assert {reply.status for reply in replies} == {200}
     assert len((await queue.status(TASK_ID))["runs"]) == 1
-    assert await queue.stored() | {"outbox": 0} == {
-        "tasks": 1,
-        "task_definitions": 1,
-        "task_groups": 1,
-        "task_dependencies": 0,
-        "outbox": 0,
-    }
+    stored = await queue.stored()
+    assert [stored[table] for table in ("tasks", "task_definitions", "task_groups")] == [1, 1, 1]
     assert len(await queue.claim(tasks=2)) == 1
 
 
