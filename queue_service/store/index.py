@@ -106,31 +106,27 @@ NAMESPACES_IN: Final = (
 REMOVE: Final = delete(indexed_tasks).where(
     indexed_tasks.c.namespace == bindparam("namespace"), indexed_tasks.c.name == bindparam("name")
 )
-DELETE_TASKS: Final = (
-    delete(indexed_tasks)
-    .where(
-        tuple_(indexed_tasks.c.namespace, indexed_tasks.c.name).in_(
-            select(indexed_tasks.c.namespace, indexed_tasks.c.name)
-            .where(indexed_tasks.c.expires < _before)
-            .order_by(indexed_tasks.c.expires)
-            .limit(_limit)
-        ),
-        indexed_tasks.c.expires < _before,
-    )
-    .returning(indexed_tasks.c.name)
+EXPIRED_TASKS: Final = (
+    select(indexed_tasks.c.namespace, indexed_tasks.c.name)
+    .where(indexed_tasks.c.expires < _before)
+    .order_by(indexed_tasks.c.expires)
+    .limit(_limit)
+    .with_for_update(skip_locked=True)
 )
-DELETE_NAMESPACES: Final = (
-    delete(index_namespaces)
-    .where(
-        tuple_(index_namespaces.c.parent, index_namespaces.c.name).in_(
-            select(index_namespaces.c.parent, index_namespaces.c.name)
-            .where(index_namespaces.c.expires < _before)
-            .order_by(index_namespaces.c.expires)
-            .limit(_limit)
-        ),
-        index_namespaces.c.expires < _before,
+DELETE_TASKS: Final = delete(indexed_tasks).where(
+    tuple_(indexed_tasks.c.namespace, indexed_tasks.c.name).in_(select(_places.c.namespace, _places.c.name))
+)
+EXPIRED_NAMESPACES: Final = (
+    select(index_namespaces.c.parent, index_namespaces.c.name)
+    .where(index_namespaces.c.expires < _before)
+    .order_by(index_namespaces.c.expires)
+    .limit(_limit)
+    .with_for_update(skip_locked=True)
+)
+DELETE_NAMESPACES: Final = delete(index_namespaces).where(
+    tuple_(index_namespaces.c.parent, index_namespaces.c.name).in_(
+        select(_places.c.namespace, _places.c.name)
     )
-    .returning(index_namespaces.c.name)
 )
 
 
@@ -217,13 +213,17 @@ async def remove(tx: Tx, path: str) -> None:
 async def delete_expired(tx: Tx, before: datetime, limit: int) -> int:
     """Delete what expired before this time; the larger count of the two kinds."""
     return max(
-        await _delete(tx, DELETE_TASKS, before, limit),
-        await _delete(tx, DELETE_NAMESPACES, before, limit),
+        await _delete(tx, EXPIRED_TASKS, DELETE_TASKS, before, limit),
+        await _delete(tx, EXPIRED_NAMESPACES, DELETE_NAMESPACES, before, limit),
     )
 
 
-async def _delete(tx: Tx, statement: Executable, before: datetime, limit: int) -> int:
-    return len((await tx.connection.execute(statement, {"before": before, "wanted": limit})).all())
+async def _delete(tx: Tx, expired: Executable, delete: Executable, before: datetime, limit: int) -> int:
+    found = (await tx.connection.execute(expired, {"before": before, "wanted": limit})).all()
+    if found:
+        rows = [{"namespace": namespace, "name": name} for namespace, name in found]
+        await tx.connection.execute(delete, _places.parameters(rows))
+    return len(found)
 
 
 def _task(row: Row) -> IndexedTask:

@@ -45,18 +45,18 @@ EVERY: Final = (
     .limit(_limit)
 )
 _before = bindparam("before", type_=Milliseconds)
-DELETE: Final = (
-    delete(purge_requests)
-    .where(
-        tuple_(purge_requests.c.worker_pool_id, purge_requests.c.cache_name).in_(
-            select(purge_requests.c.worker_pool_id, purge_requests.c.cache_name)
-            .where(purge_requests.c.expires < _before)
-            .order_by(purge_requests.c.expires)
-            .limit(_limit)
-        ),
-        purge_requests.c.expires < _before,
+EXPIRED: Final = (
+    select(purge_requests.c.worker_pool_id, purge_requests.c.cache_name)
+    .where(purge_requests.c.expires < _before)
+    .order_by(purge_requests.c.expires)
+    .limit(_limit)
+    .with_for_update(skip_locked=True)
+)
+_keys = Rows("keys", worker_pool_id=Text, cache_name=Text)
+DELETE: Final = delete(purge_requests).where(
+    tuple_(purge_requests.c.worker_pool_id, purge_requests.c.cache_name).in_(
+        select(_keys.c.worker_pool_id, _keys.c.cache_name)
     )
-    .returning(purge_requests.c.cache_name)
 )
 
 
@@ -101,7 +101,11 @@ async def every(
 
 async def delete_expired(tx: Tx, before: datetime, limit: int) -> int:
     """Delete requests that expired before this time; how many there were."""
-    return len((await tx.connection.execute(DELETE, {"before": before, "wanted": limit})).all())
+    found = (await tx.connection.execute(EXPIRED, {"before": before, "wanted": limit})).all()
+    if found:
+        rows = [{"worker_pool_id": pool, "cache_name": cache} for pool, cache in found]
+        await tx.connection.execute(DELETE, _keys.parameters(rows))
+    return len(found)
 
 
 def _entries(rows: Iterable[Row]) -> list[PurgeEntry]:

@@ -71,6 +71,13 @@ async def test_an_expired_task_is_replaced_whatever_its_rank(queue: RunningQueue
     assert (await index.put(f"/task/{PATH}", body))["taskId"] == body["taskId"]
 
 
+async def test_an_entry_may_live_to_the_end_of_time(queue: RunningQueue, index: Neighbour) -> None:
+    body = entry(queue, expires="9999-12-31T23:59:59.999Z")
+    assert (await index.put(f"/task/{PATH}", body))["expires"] == body["expires"]
+    (namespace,) = (await index.get("/namespaces/"))["namespaces"]
+    assert namespace["expires"] == body["expires"]
+
+
 async def test_there_is_nothing_at_an_unknown_path(index: Neighbour) -> None:
     reply = await index.call("GET", f"/task/{PATH}")
     assert (reply.status, reply.code) == (404, "ResourceNotFound")

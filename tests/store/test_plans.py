@@ -309,7 +309,7 @@ HOT: Final[dict[str, Hot]] = {
     ),
     "index NAMESPACES_IN": Hot(
         index.NAMESPACES_IN,
-        {"parent": "top7", "now": NOW, "after": "x1", "wanted": 1001},
+        {"parent": "top7", "now": NOW, "after": "x1", "wanted": 101},
         {"sqlite_autoindex_index_namespaces_1"},
         {"index_namespaces_pkey"},
     ),
