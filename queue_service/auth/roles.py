@@ -10,7 +10,7 @@ from queue_service.auth.scopes import ScopeSet, normal_form, valid_scope
 ASSUME: Final = "assume:"
 PARAMETER: Final = "<..>"
 
-MAX_EXPANSION: Final = 64 * 1024 * 1024
+MAX_EXPANSION: Final = 32 * 1024 * 1024
 """How much one expansion may go through, in bytes as :func:`size` counts them."""
 CACHE_SIZE: Final = 64 * 1024 * 1024
 """How large all expansions that are remembered may be together, counted in the same way."""
@@ -47,17 +47,17 @@ class Roles:
         """In waves: look up what was found new, which finds more."""
         held = set(scopes)
         new = held
-        looked_up = ScopeSet.of(())
+        wide = ScopeSet.of(())
         room = MAX_EXPANSION - size(held)
         while new and "*" not in held:
-            # A wider scope has granted already what the narrower one would.
-            wave = [scope for scope in normal_form(_granting(new)) if not looked_up.satisfies(scope)]
-            looked_up = ScopeSet.of((*looked_up.scopes, *wave))
-            room -= size(looked_up.scopes)
+            # What starts like a wider scope was granted all that it could be, with that one.
+            wave = [one for one in normal_form(_granting(new)) if not wide.satisfies(one.removesuffix("*"))]
+            wide = ScopeSet.of((*wide.scopes, *(one for one in wave if one.endswith("*"))))
+            room -= size(wide.scopes)
             new = set()
             for scope in wave:
                 for role, parameter in self._index.granted(scope):
-                    room -= size(role.scopes)
+                    room -= size(role.scopes) + len(role.scopes) * len(parameter or "")
                     if room < 0:
                         raise ExpansionTooLarge("The roles grant more scopes than can be worked with.")
                     new.update(filled(role.scopes, parameter))

@@ -28,18 +28,18 @@ def normal_form(scopes: Iterable[str]) -> tuple[str, ...]:
     """
     kept: list[str] = []
     prefix: str | None = None
-    for stripped, _, scope in sorted(map(_place, set(scopes))):
+    for scope in sorted(set(scopes), key=_place):
         # All that start with a prefix stand together, behind it.
         if prefix is not None and scope.startswith(prefix):
             continue
         kept.append(scope)
-        if stripped != scope:
-            prefix = stripped
+        if scope.endswith("*"):
+            prefix = scope[:-1]
     return tuple(kept)
 
 
-def _place(scope: str) -> tuple[str, bool, str]:
-    return (scope[:-1], False, scope) if scope.endswith("*") else (scope, True, scope)
+def _place(scope: str) -> str:
+    return scope[:-1] if scope.endswith("*") else scope + "\0"
 
 
 class ScopeSet:
