@@ -16,7 +16,7 @@ from queue_service.api.errors import error_body
 from queue_service.api.pipeline import NOT_FOUND, ClientGone
 from queue_service.api.ranges import Unsatisfiable, requested
 from queue_service.api.transfer import Headers, Stalled, Transfer
-from queue_service.blobs.directory import DiskFull, Head
+from queue_service.blobs.directory import DiskFull, Head, WrongLength
 from queue_service.blobs.local import Download, LocalBlobs
 from queue_service.blobs.store import BlobsUnavailable, InvalidKey, checked_key
 from queue_service.blobs.urls import PATH, Permission, UrlRefused
@@ -155,6 +155,8 @@ async def _refusals(transfer: Transfer, key: str) -> AsyncIterator[None]:
         yield
     except (Refused, ClientGone):
         raise
+    except WrongLength as error:
+        raise Refused(400, "InputError", f"The upload has {error}.") from None
     except UrlRefused as error:
         raise Refused(403, "AuthenticationFailed", str(error)) from None
     except BlobsUnavailable as error:

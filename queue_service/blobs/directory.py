@@ -34,6 +34,10 @@ class DiskFull(BlobsUnavailable):
         super().__init__("the disk is full")
 
 
+class WrongLength(ValueError):
+    """The upload has more or fewer bytes than announced."""
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """What is known of a blob beside its bytes."""
@@ -63,10 +67,10 @@ class Incoming:
         self._left = head.size
 
     def write(self, data: bytes | bytearray) -> None:
-        """Append. Raises DiskFull; ValueError for more than was announced, or after the end."""
+        """Append. Raises DiskFull, WrongLength; ValueError after the end."""
         with self._lock:
             if len(data) > self._left:
-                raise ValueError(f"{len(data) - self._left} bytes more than announced")
+                raise WrongLength(f"{len(data) - self._left} bytes more than announced")
             self._directory.require_room(len(data))
             try:
                 self._file.write(data)
@@ -75,10 +79,10 @@ class Incoming:
             self._left -= len(data)
 
     def commit(self) -> None:
-        """Make the blob visible and lasting in place of an earlier one. Raises DiskFull, ValueError."""
+        """Make the blob visible and lasting in place of an earlier one. Raises DiskFull, WrongLength."""
         with self._lock:
             if self._left:
-                raise ValueError(f"{self._left} bytes less than announced")
+                raise WrongLength(f"{self._left} bytes less than announced")
             try:
                 self._file.flush()
                 os.fsync(self._file.fileno())

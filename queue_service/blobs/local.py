@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
@@ -18,11 +18,12 @@ from queue_service.clock import Clock
 logger = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-CHUNK: Final = 1024 * 1024
+CHUNK: Final = 512 * 1024
 """Bytes read or written at once. An upload holds two of them, a download too."""
 THREADS: Final = 8
 MAX_UPLOADS: Final = 256
 SWEEP_EVERY: Final = timedelta(hours=1)
+CLOSE_SECONDS: Final = 2.0
 ABANDONED: Final = timedelta(minutes=1)
 """Between making a file and holding it: what is not held after that belongs to nobody."""
 
@@ -53,17 +54,16 @@ class Upload:
             await self._flush()
 
     async def finish(self) -> None:
-        """Make the blob visible. Raises DiskFull; ValueError when it has not the length announced."""
+        """Make the blob visible. Raises DiskFull, WrongLength."""
         await self._flush()
         await self._written()
         await self._blobs.in_thread(self._incoming.commit)
 
     async def close(self) -> None:
-        """Forget what was not finished."""
+        """Forget what was not finished. That happens even when the caller does not wait for it."""
         if self._writing is not None:
-            await asyncio.wait([self._writing])
-            self._writing.exception()
-        await self._blobs.in_thread(self._incoming.discard)
+            self._writing.add_done_callback(_seen)
+        await asyncio.shield(self._blobs.in_thread(self._incoming.discard))
 
     async def _flush(self) -> None:
         await self._written()
@@ -170,8 +170,9 @@ class LocalBlobs:
         try:
             yield upload
         finally:
-            self._uploads.discard(upload)
-            await upload.close()
+            if upload in self._uploads:
+                self._uploads.discard(upload)
+                await upload.close()
 
     @asynccontextmanager
     async def download(self, key: str) -> AsyncIterator[Download | None]:
@@ -183,7 +184,7 @@ class LocalBlobs:
         try:
             yield Download(self, stored)
         finally:
-            await self.in_thread(stored.close)
+            await asyncio.shield(self.in_thread(stored.close))
 
     async def sweep(self) -> int:
         """Delete what crashes left; how many uploads that was."""
@@ -195,7 +196,11 @@ class LocalBlobs:
         return swept
 
     async def close(self) -> None:
-        """Take no more work; threads that wait for the disk are not waited for."""
+        """Take no more work and forget the uploads under way; a disk that hangs is not waited for."""
+        uploads, self._uploads = self._uploads, set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await asyncio.gather(*(upload.close() for upload in uploads))
         self._threads.shutdown(wait=False)
 
     def in_thread(self, call: Callable[[], T]) -> asyncio.Future[T]:
@@ -205,3 +210,9 @@ class LocalBlobs:
     async def _sweep_when_due(self) -> None:
         if self._clock.now() >= self._next_sweep:
             await self.sweep()
+
+
+def _seen(writing: asyncio.Future[None]) -> None:
+    """An error of a write nobody waits for any more is no news."""
+    if not writing.cancelled():
+        writing.exception()
