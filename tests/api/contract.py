@@ -22,6 +22,7 @@ MEMBERS: Final[dict[str, tuple[set[str], set[str]]]] = {
     "task-completed": ({"status", "runId", "workerGroup", "workerId", "task"}, set()),
     "task-failed": ({"status", "runId", "workerGroup", "workerId", "task"}, set()),
     "task-exception": ({"status", "runId", "task"}, {"workerGroup", "workerId"}),
+    "artifact-created": ({"status", "runId", "workerGroup", "workerId", "artifact"}, set()),
     "task-group-resolved": ({"taskGroupId", "schedulerId", "expires"}, {"sealed"}),
     "task-group-sealed": ({"taskGroupId", "schedulerId", "expires"}, {"sealed"}),
     "task-priority-changed": ({"status", "oldPriority", "newPriority"}, set()),
@@ -68,12 +69,15 @@ class Contract:
     def check_reply(self, method: str, target: str, reply: Reply) -> None:
         """The reply to a call below the base path."""
         entry = self._entry(method, target)
-        if reply.status == 200 and entry is not None and entry["output"] is not None and method != "HEAD":
+        done = reply.status in (200, 303) and method != "HEAD"
+        if done and entry is not None and entry["output"] is not None:
             body = reply.json()
             errors = self._validator.errors(entry["output"].removesuffix(".json"), body)
             assert not errors, f"{entry['name']} answers what its schema forbids: {errors}"
             _check_times(body)
-        if reply.status >= 400 and reply.body and set(reply.json()) != {"error"}:
+        if reply.status == 424:
+            assert set(reply.json()) == {"reason", "message"}  # an error artifact (8.5)
+        elif reply.status >= 400 and reply.body and set(reply.json()) != {"error"}:
             self._check_error(reply.status, reply.json())
 
     def check_message(self, told: Told, *, routes: tuple[str, ...], tags: dict[str, str] | None) -> None:

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 UNKNOWN: Final = "VXcJ7lLRTuKhEcZBHVS7Zw"
 JSON: Final = {"Content-Type": "application/json"}
 WORKER: Final = {"workerGroup": "eu-central", "workerId": "worker-1"}
+ARTIFACT: Final = {"storageType": "s3", "contentType": "text/plain", "expires": "2024-05-02T12:00:00Z"}
 
 
 class Sample(NamedTuple):
@@ -33,6 +34,12 @@ IMMEDIATE: Final = {
     "reportCompleted": Sample("POST", "/task/{}/runs/0/completed"),
     "reportFailed": Sample("POST", "/task/{}/runs/0/failed"),
     "reportException": Sample("POST", "/task/{}/runs/0/exception", {"reason": "worker-shutdown"}),
+    "createArtifact": Sample("POST", "/task/{}/runs/0/artifacts/public/log", ARTIFACT),
+    "finishArtifact": Sample("PUT", "/task/{}/runs/0/artifacts/public/log", {"uploadId": UNKNOWN}),
+    "listArtifacts": Sample("GET", "/task/{}/runs/0/artifacts"),
+    "listLatestArtifacts": Sample("GET", "/task/{}/artifacts"),
+    "artifactInfo": Sample("GET", "/task/{}/runs/0/artifact-info/public/log"),
+    "latestArtifactInfo": Sample("GET", "/task/{}/artifact-info/public/log"),
 }
 AFTER_THE_404: Final = {
     "scheduleTask": Sample("POST", "/task/{}/schedule"),
@@ -40,6 +47,7 @@ AFTER_THE_404: Final = {
     "cancelTask": Sample("POST", "/task/{}/cancel"),
     "changeTaskPriority": Sample("POST", "/task/{}/priority", {"newPriority": "high"}),
     "claimTask": Sample("POST", "/task/{}/runs/0/claim", WORKER),
+    "latestArtifact": Sample("GET", "/task/{}/artifact-content/public/log"),
     "changeTaskGroupPriority": Sample("POST", "/task-group/{}/priority", {"newPriority": "high"}),
     "sealTaskGroup": Sample("POST", "/task-group/{}/seal"),
 }
@@ -48,6 +56,9 @@ BEFORE_ANY_LOOK: Final = {
     "tasks": Sample("POST", "/tasks", {"taskIds": [UNKNOWN]}),
     "statuses": Sample("POST", "/tasks/status", {"taskIds": [UNKNOWN]}),
     "claimWork": Sample("POST", "/claim-work/prov/type", WORKER),
+    "getArtifact": Sample("GET", "/task/{}/runs/0/artifacts/public/log"),
+    "getLatestArtifact": Sample("GET", "/task/{}/artifacts/public/log"),
+    "artifact": Sample("GET", "/task/{}/runs/0/artifact-content/public/log"),
 }
 CREATE: Final = Sample("PUT", "/task/{}")
 IN_HANDLER: Final = {**AFTER_THE_404, **AFTER_THE_409, **BEFORE_ANY_LOOK, "createTask": CREATE}
