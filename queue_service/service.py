@@ -119,7 +119,7 @@ class Service:
             artifacts,
             ObjectApi(self.database, self.clock, self.settings.limits(), self.blobs),
             workers,
-            IndexApi(self.database, self.clock),
+            IndexApi(self.database, self.clock, artifacts),
             PurgeCacheApi(self.database, self.clock),
         )
         self.application = Application(handlers, self.clock, OPEN_GATE, self.version, blobs=transfers)

@@ -1,8 +1,10 @@
 """The handlers of the index: tasks found by the paths that their creators chose."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from queue_service.api.endpoint import Call
+from queue_service.api.artifact_api import ArtifactApi
+from queue_service.api.endpoint import Answer, Call
 from queue_service.api.paging import page_of
 from queue_service.clock import Clock
 from queue_service.core.errors import ResourceNotFound
@@ -23,9 +25,10 @@ from schemas.index import (
 class IndexApi:
     """Handlers with what they need. A list of the root has no ``namespace`` in its URL."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, artifacts: ArtifactApi) -> None:
         self._database = database
         self._clock = clock
+        self._artifacts = artifacts
 
     async def find_task(self, call: Call[None]) -> IndexedTaskResponse:
         return _response(await self._find(call.params["indexPath"]))
@@ -75,6 +78,14 @@ class IndexApi:
     async def delete_task(self, call: Call[None]) -> None:
         path = call.params["namespace"]
         await self._database.write(lambda tx: index.remove(tx, path))
+
+    async def find_artifact_from_task(self, call: Call[None]) -> Answer:
+        """As getLatestArtifact of the task; a caller without the scope does not learn what is indexed."""
+        call.require(names=[call.params["name"]])
+        found = await self._find(call.params["indexPath"])
+        return await self._artifacts.get_latest_artifact(
+            replace(call, params={**call.params, "taskId": found.task_id})
+        )
 
     async def _find(self, path: str) -> IndexedTask:
         async with self._database.read() as connection:

@@ -97,5 +97,20 @@ INDEX_ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         handler=IndexApi.delete_task,
         scopes="index:delete-task:<namespace>",
     ),
+    Endpoint(
+        name="findArtifactFromTask",
+        method="get",
+        route="/task/<indexPath>/artifacts/<name>",
+        category="Index Service",
+        title="Get an artifact of the task at an index path",
+        description=(
+            "Answers as `getLatestArtifact` of the queue does for the task that is indexed at this path. "
+            "Another task may be there at the next call: for files that belong together, find the task first."
+        ),
+        handler=IndexApi.find_artifact_from_task,
+        scopes={"AllOf": [{"each": "queue:get-artifact:<name>", "for": "name", "in": "names"}]},
+        deferred=True,
+        multi_segment="name",
+    ),
 )
 """Every endpoint of the index; the handlers are methods of :class:`IndexApi`."""

@@ -14,6 +14,7 @@ from tests.api.neighbour import Neighbour
 from tests.api.running_queue import NOTHING, RunningQueue
 
 PATH: Final = "taskbus.v2.main.latest.linux-opt"
+NAME: Final = "public/build/taskbus.whl"
 
 
 @pytest.fixture
@@ -396,3 +397,56 @@ async def test_what_has_expired_is_deleted(queue: RunningQueue, index: Neighbour
         namespaces = (await connection.execute(select(index_namespaces.c.name))).scalars()
     assert list(tasks) == ["young"]
     assert list(namespaces) == ["b"]
+
+
+# ---- artifacts of indexed tasks -----------------------------------------------------------------------
+
+
+async def completed_with_artifact(queue: RunningQueue, path: str) -> str:
+    """A completed task that is found at the path and has one artifact; its id."""
+    task_id = await queue.claimed(routes=[f"index.{path}"])
+    body = {
+        "storageType": "reference",
+        "expires": format_time(queue.clock.now() + timedelta(days=7)),
+        "contentType": "application/zip",
+        "url": f"https://example.com/{task_id}.whl",
+    }
+    await queue.post(f"/task/{task_id}/runs/0/artifacts/{NAME}", body)
+    await queue.post(f"/task/{task_id}/runs/0/completed")
+    await queue.settle()
+    return task_id
+
+
+@pytest.mark.parametrize("name", [NAME, NAME.replace("/", "%2F")])
+async def test_an_artifact_is_found_by_the_path_of_its_task(
+    queue: RunningQueue, index: Neighbour, name: str
+) -> None:
+    task_id = await completed_with_artifact(queue, PATH)
+    reply = await index.call("GET", f"/task/{PATH}/artifacts/{name}")
+    direct = await queue.call("GET", f"/task/{task_id}/artifacts/{NAME}")
+    url = f"https://example.com/{task_id}.whl"
+    assert (reply.status, reply.json(), reply.header("location")) == (
+        303,
+        {"storageType": "reference", "url": url},
+        url,
+    )
+    assert (direct.status, direct.json()) == (reply.status, reply.json())
+
+
+async def test_a_path_or_an_artifact_that_is_missing_is_not_found(
+    queue: RunningQueue, index: Neighbour
+) -> None:
+    await completed_with_artifact(queue, PATH)
+    missing = await index.call("GET", f"/task/{PATH}/artifacts/public/other")
+    unknown = await index.call("GET", f"/task/nowhere/artifacts/{NAME}")
+    assert [(reply.status, reply.code) for reply in (missing, unknown)] == [(404, "ResourceNotFound")] * 2
+    assert unknown.json()["requestInfo"]["method"] == "findArtifactFromTask"
+
+
+async def test_without_the_scope_of_the_artifact_nobody_learns_what_is_indexed(
+    queue: RunningQueue, index: Neighbour
+) -> None:
+    queue.permit.deny()
+    reply = await index.call("GET", f"/task/nowhere/artifacts/{NAME}")
+    assert (reply.status, reply.code) == (403, "InsufficientScopes")
+    assert queue.permit.asked == [{"AllOf": [f"queue:get-artifact:{NAME}"]}]
