@@ -66,7 +66,7 @@ class RunningQueue:
             self.artifacts,
             ObjectApi(self.database, clock, self.limits, self.blobs),
             workers,
-            IndexApi(self.database, clock, artifacts),
+            IndexApi(self.database, clock, self.artifacts),
             PurgeCacheApi(self.database, clock),
             AuthApi(self.database, self.vault, self.directory, self.gate),
         )
