@@ -10,4 +10,7 @@ class BrokerUnavailable(EventsError):
 
 
 class UndecodableMessage(EventsError):
-    """The body is not what its exchange declares. The text names every violation."""
+    """The body is not what its exchange declares, or not what a handler expects of it.
+
+    The text names every violation.
+    """

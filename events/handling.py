@@ -122,18 +122,18 @@ class Handling:
             await self._failed(arrival, delivery, error, final=True)
             return
         problem = await self._attempt(event, delivery)
-        while problem is not None and self._tries_in_place and await self._pause(delivery):
+        while problem is not None and self._may_try_here(problem) and await self._pause(delivery):
             delivery = replace(delivery, attempt=delivery.attempt + 1)
             problem = await self._attempt(event, delivery)
         if problem is not None:
-            await self._failed(arrival, delivery, problem, final=False)
+            await self._failed(arrival, delivery, problem, final=isinstance(problem, UndecodableMessage))
         elif not subscription.auto_ack:
             await arrival.acknowledge()
 
-    @property
-    def _tries_in_place(self) -> bool:
+    def _may_try_here(self, problem: Exception) -> bool:
         """An anonymous queue dies with its connection: its messages wait here for their next attempt."""
-        return self._subscription.queue is None and not self._subscription.auto_ack
+        anonymous = self._subscription.queue is None and not self._subscription.auto_ack
+        return anonymous and not isinstance(problem, UndecodableMessage)
 
     async def _pause(self, delivery: Delivery) -> bool:
         """Wait before the next attempt; False when there is none."""

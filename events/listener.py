@@ -107,7 +107,8 @@ class Listener:
         function of the event, and of its :class:`~events.messages.Delivery` if it has a second parameter.
         The message is acknowledged after it returns. When it raises, it is called again after a wait,
         ``attempts`` times in all; then the message goes to the durable queue ``<queue>.dead``, with the
-        error in its headers, or, when the queue is anonymous, is dropped with a word in the log. Raises
+        error in its headers, or, when the queue is anonymous, is dropped with a word in the log. So it does
+        at once when the handler raises UndecodableMessage: no further attempt would read it. Raises
         ValueError for options that are wrong.
         """
 

@@ -9,7 +9,7 @@ from aio_pika import Message as AmqpMessage
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aiormq import Channel
 
-from events import Delivery, Listener, TaskDefined, bind
+from events import Delivery, Listener, TaskDefined, UndecodableMessage, bind
 from events.connection import Backoff
 from events.redelivery import RetryPolicy
 from schemas.messages import Message
@@ -95,6 +95,24 @@ async def test_after_the_last_attempt_the_message_is_dead_lettered_with_its_stor
     assert headers["taskbus-routing-key"] == handler.deliveries[0].routing_key
     assert headers["taskbus-cc"] == ["route.ci"]
     assert await is_empty(admin, queue)
+
+
+async def test_what_the_handler_cannot_read_is_dead_lettered_at_once(
+    amqp_url: str, admin: AbstractChannel, publish: Publish, queue: str
+) -> None:
+    attempts: list[int] = []
+
+    async def handle(event: Message, delivery: Delivery) -> None:
+        attempts.append(delivery.attempt)
+        raise UndecodableMessage("names nobody")
+
+    async with listening(amqp_url) as listener:
+        listener.on(TaskDefined(), queue=queue)(handle)
+        await listener.ready()
+        await publish(samples.defined())
+        dead = await dead_letter(admin, queue)
+    assert attempts == [1]
+    assert dead.headers["taskbus-error"] == "UndecodableMessage: names nobody"
 
 
 async def test_quorum_queues_retry_and_dead_letter_the_same(
