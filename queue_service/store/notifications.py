@@ -14,6 +14,7 @@ from queue_service.store.database import Database
 from queue_service.store.signals import (
     AccessChanged,
     OutboxFilled,
+    QuarantineChanged,
     QueueFilled,
     Signal,
     Signals,
@@ -44,6 +45,8 @@ def encode(signal: Signal) -> str:
             return f"queue {task_queue_id}"
         case TimerSet(timer, due):
             return f"timer {timer} {to_ms(due)}"
+        case QuarantineChanged():
+            return "quarantine"
         case AccessChanged():
             return "access"
 
@@ -57,6 +60,8 @@ def decode(text: str) -> Signal | None:
             return TasksResolved()
         case ["access"]:
             return AccessChanged()
+        case ["quarantine"]:
+            return QuarantineChanged()
         case ["queue", task_queue_id]:
             return QueueFilled(task_queue_id)
         case ["timer", ("claim" | "deadline" | "expiry") as timer, milliseconds]:
