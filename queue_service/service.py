@@ -29,6 +29,7 @@ from queue_service.blobs.local import LocalBlobs
 from queue_service.clock import Clock, SystemClock
 from queue_service.loops.outbox_relay import OutboxRelay
 from queue_service.loops.schedule import Loops, idle
+from queue_service.loops.worker_removal import WorkerRemoval
 from queue_service.operations import index as index_operations
 from queue_service.operations.due import Sweep
 from queue_service.operations.resolutions import Follower
@@ -172,6 +173,15 @@ class Service:
         self.relay.start()
         self.loops.start()
         self._on_exit(self.relay.stop)
+        if exchanges := self.settings.removal_exchanges:
+            removal = WorkerRemoval(
+                self.database,
+                self.amqp_url,
+                exchanges=exchanges,
+                queue=self.settings.worker_removal_queue,
+            )
+            await removal.start()
+            self._on_exit(removal.stop)
         self._on_exit(self.loops.stop)
 
     def _on_exit(self, stop: Callable[[], Awaitable[None]]) -> None:

@@ -21,6 +21,7 @@ from queue_service.core.limits import Limits
 from queue_service.store.database import normal_url
 
 CONFIG_FILE_VARIABLE = "TASKBUS_CONFIG"
+MAX_AMQP_NAME = 255
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 EVERY_ADDRESS = ("0.0.0.0", "::", "")
 
@@ -53,6 +54,17 @@ class Settings(BaseSettings):
     amqp_host: str = Field(default="127.0.0.1", description="Address the built-in broker listens on.")
     amqp_port: int = Field(
         default=5672, ge=0, le=65535, description="Port of the built-in broker; 0 takes a free one."
+    )
+    worker_removal_exchanges: str = Field(
+        default="",
+        description="Exchanges, separated by commas, on which a worker-manager tells that a worker was "
+        "stopped or removed; that worker's runs end as `worker-shutdown`. Empty: nobody is listened to.",
+    )
+    worker_removal_queue: str = Field(
+        default="taskbus-worker-removal",
+        min_length=1,
+        max_length=200,
+        description="Durable queue in which these messages wait; all processes share it.",
     )
     relay_lease: float = Field(
         default=10,
@@ -148,6 +160,14 @@ class Settings(BaseSettings):
                 raise ValueError(f"its TLS files cannot be used: {error}") from None
         return value
 
+    @field_validator("worker_removal_exchanges")
+    @classmethod
+    def _exchange_names(cls, value: str) -> str:
+        for name in _listed(value):
+            if not name.isascii() or not name.isprintable() or len(name) > MAX_AMQP_NAME:
+                raise ValueError(f"expected names of exchanges, separated by commas, got {name!r}")
+        return value
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -189,6 +209,11 @@ class Settings(BaseSettings):
         beside = Path(file).parent if file and file != ":memory:" else Path()
         return beside / "taskbus-artifacts"
 
+    @property
+    def removal_exchanges(self) -> tuple[str, ...]:
+        """The names in ``worker_removal_exchanges``."""
+        return _listed(self.worker_removal_exchanges)
+
     def limits(self) -> Limits:
         """The numbers of the rules."""
         return Limits(
@@ -198,3 +223,8 @@ class Settings(BaseSettings):
             max_dependencies=self.max_dependencies,
             expiry_grace=timedelta(seconds=self.expiry_grace),
         )
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    """The parts of a list that is separated by commas, each once."""
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
