@@ -166,7 +166,8 @@ async def _migrate(settings: Mapping[str, str]) -> None:
 async def _taskbus(settings: Mapping[str, str]) -> AsyncIterator[tuple[int, Program]]:
     """``taskbus serve`` with these settings, on a free port."""
     port = free_port()
-    environment = {**settings, "TASKBUS_PORT": str(port), "TASKBUS_LOG_LEVEL": "WARNING"}
+    ours = {"TASKBUS_PORT": str(port), "TASKBUS_LOG_LEVEL": "WARNING", "TASKBUS_NO_AUTH": "1"}
+    environment = {**ours, **settings}
     command = [sys.executable, "-m", "taskbus", "serve"]
     async with _process(command, environment, announcement=b"HTTP API") as server:
         yield port, server

@@ -10,14 +10,17 @@ from typing import Any, Final
 
 import structlog
 import uvicorn
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 
 from events.broker import PortInUse
+from queue_service.access import NoRoot, stored_root_token
 from queue_service.api_processes import LISTEN_FD, ApiProcesses, inherited_listener
 from queue_service.artifact_storage import ArtifactStorageUnusable
-from queue_service.auth.temporary import two_slugids
+from queue_service.auth.temporary import Issuer
+from queue_service.clock import SystemClock
 from queue_service.logs import configure_logs
+from queue_service.secret_key import NoSecretKey, key_file
 from queue_service.service import ROLES, SchemaOutdated, Service
 from queue_service.settings import LOOPBACK, Settings
 from queue_service.store.database import StoreUnavailable, open_database
@@ -29,12 +32,24 @@ logger = structlog.get_logger(__name__)
 BACKLOG: Final = 2048
 MAX_HEADER_BYTES: Final = 64 * 1024
 STOP_SECONDS: Final = 10
+TAKES_NOTHING_SECONDS: Final = 60
 GIVE_UP_SECONDS: Final = 20
 """Before supervisors lose patience, which is after 30 s for most."""
 
 
 class CannotStart(Exception):
     """The service cannot start; the text says what to do."""
+
+
+REFUSALS: Final = (
+    CannotStart,
+    DatabaseInUse,
+    SchemaOutdated,
+    ArtifactStorageUnusable,
+    NoSecretKey,
+    NoRoot,
+)
+"""Why the service does not start; their texts say what to do."""
 
 
 def serve(overrides: dict[str, object]) -> int:
@@ -59,8 +74,6 @@ def migrate(overrides: dict[str, object]) -> int:
         return 2
 
     async def run() -> tuple[str | None, str]:
-        from queue_service.clock import SystemClock
-
         database = open_database(settings.database_url, SystemClock())
         try:
             return await runner.migrate(database)
@@ -80,6 +93,36 @@ def migrate(overrides: dict[str, object]) -> int:
     return 0
 
 
+def root_credentials(overrides: dict[str, object]) -> tuple[str, str, str]:
+    """Root URL, client id and access token of the root client; changes nothing, and needs no server to run.
+
+    Raises CannotStart, whose text says what to do.
+    """
+    settings = _settings(overrides)
+    if settings is None:
+        raise CannotStart("the settings are wrong")
+    token = settings.root_access_token.get_secret_value()
+    try:
+        return settings.reached_at, settings.root_client_id, token or asyncio.run(_stored_token(settings))
+    except (NoRoot, NoSecretKey) as error:
+        raise CannotStart(str(error)) from None
+    except StoreUnavailable as error:
+        raise CannotStart(f"{error}\ncheck TASKBUS_DATABASE_URL") from None
+
+
+async def _stored_token(settings: Settings) -> str:
+    database = open_database(settings.database_url, SystemClock())
+    try:
+        file = database.url.database or ""
+        if database.is_sqlite and not await asyncio.to_thread(os.path.exists, file):
+            raise NoRoot(f"there is no database {file}: start `taskbus serve` first, with the same settings")
+        if await runner.current_revision(database) != runner.newest_revision():
+            raise NoRoot("the database has another schema than this program: start `taskbus serve` first")
+        return await stored_root_token(database, settings)
+    finally:
+        await database.close()
+
+
 def _run(overrides: dict[str, object], roles: frozenset[str], *, announce: bool) -> int:
     processes = int(str(overrides.pop("processes", 1)))
     settings = _settings(overrides)
@@ -88,14 +131,12 @@ def _run(overrides: dict[str, object], roles: frozenset[str], *, announce: bool)
     configure_logs(settings.log_level, settings.log_format)
     try:
         _check(settings, roles, processes)
-        if not settings.root_access_token.get_secret_value():
-            settings = settings.model_copy(update={"root_access_token": SecretStr(two_slugids())})
         listener = _listen(settings) if "api" in roles else None
         if listener is not None:
             settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         with asyncio.Runner(loop_factory=_loop_factory()) as runner_:
             runner_.run(_serve(settings, roles, listener, processes, announce=announce))
-    except (CannotStart, DatabaseInUse, SchemaOutdated, ArtifactStorageUnusable) as error:
+    except REFUSALS as error:
         return _failed(str(error))
     except StoreUnavailable as error:
         return _failed(f"{error}\ncheck TASKBUS_DATABASE_URL and that the database server runs")
@@ -114,7 +155,8 @@ def _settings(overrides: dict[str, object]) -> Settings | None:
         return Settings(**values)
     except ValidationError as error:
         for item in error.errors(include_url=False, include_input=False):
-            name = "TASKBUS_" + "_".join(str(part) for part in item["loc"]).upper()
+            setting, *place = (str(part) for part in item["loc"])
+            name = ".".join(("TASKBUS_" + setting.upper(), *place))
             print(f"taskbus: {name}: {item['msg'].removeprefix('Value error, ')}", file=sys.stderr)
     except (FileNotFoundError, ValueError) as error:
         print(f"taskbus: {error}", file=sys.stderr)
@@ -122,11 +164,10 @@ def _settings(overrides: dict[str, object]) -> Settings | None:
 
 
 def _check(settings: Settings, roles: frozenset[str], processes: int) -> None:
-    if "api" in roles and not settings.loopback_only:
+    if "api" in roles and settings.no_auth and not settings.loopback_only:
         raise CannotStart(
-            f"TASKBUS_HOST is {settings.host}: this version has no authentication yet and serves this "
-            "machine only. Use 127.0.0.1, and reach it from elsewhere through an SSH tunnel or an "
-            "authenticating proxy."
+            f"TASKBUS_HOST is {settings.host}: without authentication the service serves this machine only. "
+            "Use 127.0.0.1, or leave out --no-auth and TASKBUS_NO_AUTH."
         )
     if "loops" in roles and not settings.amqp_url and settings.amqp_host not in LOOPBACK:
         raise CannotStart(
@@ -148,6 +189,9 @@ def _listen(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sys.platform == "linux":
+        # A client that takes nothing of its reply any more would hold the connection for ever.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TAKES_NOTHING_SECONDS * 1000)
     try:
         listener.bind((settings.host, settings.port))
     except OSError as error:
@@ -206,8 +250,7 @@ def _handed_down(settings: Settings) -> dict[str, str]:
         "TASKBUS_HOST": settings.host,
         "TASKBUS_PORT": str(settings.port),
         "TASKBUS_ROOT_URL": settings.root_url,
-        "TASKBUS_ROOT_CLIENT_ID": settings.root_client_id,
-        "TASKBUS_ROOT_ACCESS_TOKEN": settings.root_access_token.get_secret_value(),
+        "TASKBUS_NO_AUTH": str(settings.no_auth),
     }
 
 
@@ -244,11 +287,36 @@ def _announce(service: Service, settings: Settings) -> None:
         f"  HTTP API   {root_url}     documentation: {root_url}/docs",
         *([f"  AMQP       {_without_password(service.amqp_url)}{built_in}"] if service.amqp_url else []),
         f"  database   {make_url(settings.database_url).render_as_string(hide_password=True)}",
-        "  access     no authentication: this machine only",
+        f"  access     {_access(service, settings)}",
+        *(_root_lines(root_url, service.access.issuer, settings) if service.access.made_root else []),
         "try:",
         f"  taskbus task create --root-url {root_url} --queue demo/local -- echo hello",
     ]
     print("\n".join(lines), flush=True)
+    if settings.no_auth:
+        logger.warning("there is no authentication: every program on this machine may do everything")
+
+
+def _access(service: Service, settings: Settings) -> str:
+    client_id = settings.root_client_id
+    if settings.no_auth:
+        return "NO AUTHENTICATION: every program on this machine may do everything"
+    if service.access.made_root:
+        return f"made the client {client_id}, which may do everything; its secret is shown this once:"
+    if settings.root_access_token:
+        return f"root client {client_id}, with the secret of TASKBUS_ROOT_ACCESS_TOKEN"
+    return f"root client {client_id}; `taskbus signin` shows its secret on this machine"
+
+
+def _root_lines(root_url: str, root: Issuer, settings: Settings) -> list[str]:
+    """What clients read from their environment, and what encrypts it in the database."""
+    file = key_file(settings)
+    return [
+        f"    export TASKCLUSTER_ROOT_URL={root_url}",
+        f"    export TASKCLUSTER_CLIENT_ID={root.client_id}",
+        f"    export TASKCLUSTER_ACCESS_TOKEN={root.access_token}",
+        *([f"  secret key {file}     encrypts the secrets in the database: back up both"] if file else []),
+    ]
 
 
 def _without_password(url: str) -> str:

@@ -14,17 +14,17 @@ import structlog
 
 from events.broker import Broker
 from events.publisher import Publisher
+from queue_service.access import Access, open_access
 from queue_service.api.app import Application
 from queue_service.api.artifact_api import ArtifactApi
 from queue_service.api.blobs import BlobTransfers
 from queue_service.api.index_api import IndexApi
 from queue_service.api.object_api import ObjectApi
-from queue_service.api.permit import OPEN_GATE
 from queue_service.api.purge_cache_api import PurgeCacheApi
 from queue_service.api.queue import QueueApi
 from queue_service.api.worker_api import WorkerApi
 from queue_service.artifact_storage import open_blobs
-from queue_service.auth.temporary import Issuer, two_slugids
+from queue_service.auth.temporary import two_slugids
 from queue_service.blobs.local import LocalBlobs
 from queue_service.clock import Clock, SystemClock
 from queue_service.loops.outbox_relay import OutboxRelay
@@ -70,13 +70,11 @@ class Service:
         self.roles = roles
         self.version = _version()
         self.name = f"{socket.gethostname()}-{os.getpid()}-{two_slugids()[:8]}"
-        token = settings.root_access_token.get_secret_value() or two_slugids()
-        self.issuer = Issuer(settings.root_client_id, token)
         self.amqp_url = settings.amqp_url
         self._stack = AsyncExitStack()
-        self.blobs = open_blobs(settings, self.clock, token.encode())
-        self._stack.push_async_callback(self.blobs.close)
         self.database: Database
+        self.access: Access
+        """Of a process that answers calls, as are ``api`` and ``application``."""
         self.api: QueueApi
         self.application: Application
         self.loops: Loops
@@ -97,39 +95,45 @@ class Service:
 
     async def _start(self) -> None:
         self.database = await self._open_database()
+        secret = two_slugids()  # without calls nobody is given the URL of a blob
+        if "api" in self.roles:
+            self.access = await self._stack.enter_async_context(open_access(self.database, self.settings))
+            secret = self.access.issuer.access_token
+        self.blobs = open_blobs(self.settings, self.clock, secret.encode())
+        self._stack.push_async_callback(self.blobs.close)
         self.loops = Loops(
             self.database, self.settings.limits(), self.blobs, followers=FOLLOWERS, sweeps=SWEEPS
         )
-        self.api = QueueApi(
-            self.database,
-            self.clock,
-            self.settings.limits(),
-            self.issuer,
-            long_poll=self.settings.long_poll,
-        )
-        self._stack.push_async_callback(self.api.close)
-        transfers = None
-        if isinstance(self.blobs, LocalBlobs):
-            transfers = BlobTransfers(self.blobs, self.clock)
-            await self.blobs.sweep()
-        artifacts = ArtifactApi(self.database, self.clock, self.settings.limits(), self.issuer, self.blobs)
-        self._stack.push_async_callback(artifacts.close)
-        workers = WorkerApi(self.database, self.clock, self.api.sightings)
-        handlers = (
-            self.api,
-            artifacts,
-            ObjectApi(self.database, self.clock, self.settings.limits(), self.blobs),
-            workers,
-            IndexApi(self.database, self.clock, artifacts),
-            PurgeCacheApi(self.database, self.clock),
-        )
-        self.application = Application(handlers, self.clock, OPEN_GATE, self.version, blobs=transfers)
+        if "api" in self.roles:
+            await self._start_api()
         if "loops" in self.roles:
             await self._start_background()
         if not self.database.is_sqlite:
             notifications = Notifications(self.database, self.name)
             notifications.start()
             self._stack.push_async_callback(notifications.stop)
+
+    async def _start_api(self) -> None:
+        issuer, limits = self.access.issuer, self.settings.limits()
+        self.api = QueueApi(self.database, self.clock, limits, issuer, long_poll=self.settings.long_poll)
+        self._stack.push_async_callback(self.api.close)
+        transfers = None
+        if isinstance(self.blobs, LocalBlobs):
+            transfers = BlobTransfers(self.blobs, self.clock)
+            await self.blobs.sweep()
+        artifacts = ArtifactApi(self.database, self.clock, limits, issuer, self.blobs)
+        self._stack.push_async_callback(artifacts.close)
+        workers = WorkerApi(self.database, self.clock, self.api.sightings)
+        handlers = (
+            self.api,
+            artifacts,
+            ObjectApi(self.database, self.clock, limits, self.blobs),
+            workers,
+            IndexApi(self.database, self.clock, artifacts),
+            PurgeCacheApi(self.database, self.clock),
+            self.access.api,
+        )
+        self.application = Application(handlers, self.clock, self.access.gate, self.version, blobs=transfers)
 
     async def _open_database(self) -> Database:
         database = open_database(

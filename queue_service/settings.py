@@ -1,15 +1,28 @@
 """Every setting of the server: from the environment (``TASKBUS_…``) or a TOML file, checked at start."""
 
 import os
+import re
 import socket
 import tomllib
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import from_json
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -17,13 +30,51 @@ from pydantic_settings import (
 from sqlalchemy.engine import make_url
 
 from events.address import Address
+from queue_service.core.access import STATIC_PREFIX, refuse_wild_scopes
+from queue_service.core.errors import InputError
 from queue_service.core.limits import Limits
 from queue_service.store.database import normal_url
+from schemas.ids import ACCESS_TOKEN_PATTERN, CLIENT_ID_PATTERN, PRINTABLE_PATTERN
 
 CONFIG_FILE_VARIABLE = "TASKBUS_CONFIG"
 MAX_AMQP_NAME = 255
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 EVERY_ADDRESS = ("0.0.0.0", "::", "")
+MIN_SECRET_KEY = 32
+_STATIC_ID = re.compile(f"(?={re.escape(STATIC_PREFIX)})(?:{CLIENT_ID_PATTERN})")
+_ACCESS_TOKEN = re.compile(ACCESS_TOKEN_PATTERN)
+
+
+def _static_id(value: str) -> str:
+    if _STATIC_ID.fullmatch(value) is None:
+        raise ValueError(f"expected a client id that begins with {STATIC_PREFIX}, as no call can change it")
+    return value
+
+
+def _access_token(value: SecretStr) -> SecretStr:
+    if _ACCESS_TOKEN.fullmatch(value.get_secret_value()) is None:
+        raise ValueError("expected 22 to 66 letters, digits, - or _")
+    return value
+
+
+class StaticClient(BaseModel):
+    """A client that the settings define; members are named as in the API."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
+
+    client_id: Annotated[str, AfterValidator(_static_id)]
+    access_token: Annotated[SecretStr, AfterValidator(_access_token)]
+    description: str = ""
+    scopes: tuple[Annotated[str, StringConstraints(pattern=f"^(?:{PRINTABLE_PATTERN})$")], ...]
+
+    @field_validator("scopes")
+    @classmethod
+    def _narrow(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            refuse_wild_scopes(value)
+        except InputError as error:
+            raise ValueError(error.message) from None
+        return value
 
 
 class Settings(BaseSettings):
@@ -91,11 +142,33 @@ class Settings(BaseSettings):
     long_poll: Annotated[float, Field(gt=0, le=25)] = Field(
         default=20, description="Seconds claimWork waits for work; clients give up after 30."
     )
-    root_client_id: str = Field(
-        default="static/taskbus/root", description="Client that issues the credentials of claims."
+    no_auth: bool = Field(
+        default=False,
+        description="Lets everybody do everything, without credentials; for this machine only.",
+    )
+    root_client_id: Annotated[str, AfterValidator(_static_id)] = Field(
+        default="static/taskbus/root",
+        description="Client that may do everything, and issues the credentials of claims.",
     )
     root_access_token: SecretStr = Field(
-        default=SecretStr(""), description="Its access token; made and printed once when empty."
+        default=SecretStr(""),
+        description="Its access token, 22 to 66 letters, digits, `-` or `_`; made and printed at the first "
+        "start when empty.",
+    )
+    static_clients: Annotated[tuple[StaticClient, ...], NoDecode] = Field(
+        default=(),
+        description="Further clients that no call can change: a list, as JSON, of objects with `clientId` "
+        "(begins with `static/`), `accessToken`, `scopes` and `description`.",
+    )
+    secret_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Any secret text of 32 characters or more; encrypts the access tokens in the database.",
+    )
+    secret_key_file: str = Field(
+        default="",
+        description="File that holds the secret key, made when it is missing. When empty: `FILE.key` beside "
+        "an SQLite `FILE`; on PostgreSQL the key is derived from the root access token, and without one it "
+        "is in `taskbus.key`.",
     )
     artifacts_directory: str = Field(
         default="",
@@ -143,6 +216,34 @@ class Settings(BaseSettings):
     log_level: str = Field(
         default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level logged."
     )
+
+    @field_validator("root_access_token")
+    @classmethod
+    def _root_token(cls, value: SecretStr) -> SecretStr:
+        return _access_token(value) if value else value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        if value and len(value) < MIN_SECRET_KEY:
+            raise ValueError(f"expected {MIN_SECRET_KEY} characters or more")
+        return value
+
+    @field_validator("static_clients", mode="before")
+    @classmethod
+    def _of_json(cls, value: Any) -> Any:
+        try:
+            return from_json(value or "[]") if isinstance(value, str) else value
+        except ValueError as error:
+            raise ValueError(f"expected a JSON list of objects: {error}") from None
+
+    @field_validator("static_clients")
+    @classmethod
+    def _different(cls, value: tuple[StaticClient, ...], info: ValidationInfo) -> tuple[StaticClient, ...]:
+        ids = {client.client_id for client in value}
+        if len(ids) != len(value) or info.data.get("root_client_id") in ids:
+            raise ValueError("expected each clientId once, and not that of the root client")
+        return value
 
     @field_validator("database_url")
     @classmethod

@@ -36,6 +36,7 @@ async def start_service(children: Children, directory: Path) -> Service:
         "TASKBUS_AMQP_PORT": "0",
         "TASKBUS_DATABASE_URL": f"sqlite:///{directory / 'taskbus.sqlite'}",
         "TASKBUS_CLAIM_TIMEOUT": str(CLAIM_SECONDS),
+        "TASKBUS_NO_AUTH": "1",
     }
     child = await children.start("service", "taskbus", "serve", settings=settings, stdout="pipe")
     return await children.during(_announced(child), START_SECONDS, "the service")

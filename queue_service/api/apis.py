@@ -4,6 +4,8 @@ from typing import Final
 
 from queue_service.api.artifact_api import ArtifactApi
 from queue_service.api.artifact_endpoints import ARTIFACT_ENDPOINTS
+from queue_service.api.auth_api import AuthApi
+from queue_service.api.auth_endpoints import AUTH_ENDPOINTS
 from queue_service.api.endpoint import Api, Section
 from queue_service.api.endpoints import QUEUE_ENDPOINTS
 from queue_service.api.index_api import IndexApi
@@ -28,6 +30,12 @@ QUEUE: Final = Api(
         MONITORING,
     ],
 )
+AUTH: Final = Api(
+    "auth",
+    "Auth",
+    "Clients and their credentials, roles and what they give.",
+    [Section(AuthApi, AUTH_ENDPOINTS), MONITORING],
+)
 OBJECT: Final = Api(
     "object",
     "Object",
@@ -46,4 +54,4 @@ PURGE_CACHE: Final = Api(
     "Tells workers which of their caches they must not use any more.",
     [Section(PurgeCacheApi, PURGE_CACHE_ENDPOINTS), MONITORING],
 )
-APIS: Final = (QUEUE, OBJECT, INDEX, PURGE_CACHE)
+APIS: Final = (QUEUE, AUTH, OBJECT, INDEX, PURGE_CACHE)

@@ -87,9 +87,12 @@ def test_a_port_of_the_broker_that_is_taken(refusal: Refusal, taken_port: str) -
 
 
 @pytest.mark.parametrize("command", [commands.serve, commands.api])
-def test_an_address_that_others_can_reach(refusal: Refusal, command: Command, tmp_path: Path) -> None:
-    text = refusal(command, host="0.0.0.0")
+def test_an_address_that_others_can_reach_without_authentication(
+    refusal: Refusal, command: Command, tmp_path: Path
+) -> None:
+    text = refusal(command, host="0.0.0.0", no_auth="1")
     assert "TASKBUS_HOST is 0.0.0.0" in text
+    assert "TASKBUS_NO_AUTH" in text
     assert "127.0.0.1" in text
     assert not list(tmp_path.iterdir())
 

@@ -114,4 +114,9 @@ def test_any_other_address_is_not_loopback(host: str) -> None:
 
 
 def test_a_token_is_never_shown() -> None:
-    assert "hush" not in repr(Settings(root_access_token="hush"))
+    settings = Settings(
+        root_access_token="hush" * 6,
+        secret_key="hush" * 8,
+        static_clients=[{"clientId": "static/a", "accessToken": "hush" * 6, "scopes": []}],
+    )
+    assert "hush" not in repr(settings)

@@ -202,7 +202,7 @@ class Programs:
 
     async def _start(self, kind: type[P], *arguments: str, **settings: object) -> P:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TASKBUS_")}
-        ours = {"port": 0, "amqp_port": 0, "log_format": "json", **settings}
+        ours = {"port": 0, "amqp_port": 0, "log_format": "json", "no_auth": True, **settings}
         environment |= {f"TASKBUS_{name.upper()}": str(value) for name, value in ours.items()}
         output, output_end = await _output_pipe()
         with output_end:
