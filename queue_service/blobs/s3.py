@@ -62,11 +62,11 @@ class S3Blobs:
         promised: dict[str, Any] = {"ContentType": checked_content_type(content_type)}
         if content_length is not None:
             promised["ContentLength"] = content_length
-        return self._url(self._client, "put_object", key, expires, **promised)
+        return await self._url(self._client, "put_object", key, expires, **promised)
 
     async def download_url(self, key: str, *, expires: datetime, public: bool = False) -> str:
         client = self._unsigned if public and self._unsigned is not None else self._client
-        return self._url(client, "get_object", key, expires)
+        return await self._url(client, "get_object", key, expires)
 
     async def write(self, key: str, data: bytes, *, content_type: str) -> None:
         where, content_type = self._where(key), checked_content_type(content_type)
@@ -98,12 +98,14 @@ class S3Blobs:
             text = f"the bucket did not delete {len(errors)} blobs: {errors[0].get('Code')}"
             raise BlobsUnavailable(text)
 
-    def _url(self, client: Any, call: str, key: str, expires: datetime, **promised: Any) -> str:
+    async def _url(self, client: Any, call: str, key: str, expires: datetime, **promised: Any) -> str:
         seconds = round((expires - self._clock.now()).total_seconds())
-        url: str = client.generate_presigned_url(
-            call,
-            Params={**self._where(key), **promised},
-            ExpiresIn=min(max(seconds, 1), LONGEST_URL),
+        params = {**self._where(key), **promised}
+        # In a thread: it is a millisecond of work, and now and then new credentials are fetched for it.
+        url: str = await self._asked(
+            lambda: client.generate_presigned_url(
+                call, Params=params, ExpiresIn=min(max(seconds, 1), LONGEST_URL)
+            )
         )
         return url
 
@@ -120,7 +122,7 @@ class S3Blobs:
                 raise _Missing from None
             raise BlobsUnavailable(f"the bucket answers {code}") from error
         except BotoCoreError as error:
-            raise BlobsUnavailable(f"the bucket does not answer: {type(error).__name__}") from error
+            raise BlobsUnavailable(f"the bucket cannot be asked: {type(error).__name__}") from error
 
 
 class _Missing(BlobsUnavailable):
@@ -128,7 +130,7 @@ class _Missing(BlobsUnavailable):
 
 
 def _client(bucket: Bucket, signature: object) -> Any:
-    return boto3.client(
+    return boto3.Session().client(
         "s3",
         endpoint_url=bucket.endpoint or None,
         region_name=bucket.region,

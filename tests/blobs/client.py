@@ -57,7 +57,7 @@ class Client:
             return Reply(answer.status, answer.headers, await answer.read())
 
     async def put_cut(self, key: str, part: bytes, announced: int) -> None:
-        """Begin an upload of ``announced`` bytes, hang up after a part, and wait until the server has, too."""
+        """Begin an upload of ``announced`` bytes, hang up after a part, and wait until the server has."""
         url = await self.blobs.upload_url(key, content_type="text/plain", content_length=None, expires=soon())
         reader, writer = await begin(url, announced, part)
         writer.write_eof()

@@ -19,7 +19,7 @@ encodings = st.text(st.characters(min_codepoint=0x21, max_codepoint=0xFF), max_s
 pieces = st.lists(st.binary(max_size=2000), min_size=1, max_size=20)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(pieces=pieces, content_type=visible, encoding=encodings, first=st.integers(0, 40_000))
 async def test_any_bytes_come_back_as_they_were_sent(
     pieces: list[bytes], content_type: str, encoding: str, first: int

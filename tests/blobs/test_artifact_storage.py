@@ -85,7 +85,7 @@ async def test_another_process_with_the_same_secret_serves_the_urls(opened: Open
         other.urls.permission("GET", "t/1", query, now)
 
 
-async def test_a_bucket_that_is_named_is_used(opened: Open, tmp_path: Path) -> None:
+async def test_a_bucket_that_is_named_is_used(opened: Open) -> None:
     blobs = opened(
         artifacts_s3_bucket="artifacts",
         artifacts_s3_endpoint="https://s3.example.com",
@@ -95,8 +95,8 @@ async def test_a_bucket_that_is_named_is_used(opened: Open, tmp_path: Path) -> N
         artifacts_s3_path_style=True,
     )
     url = await blobs.download_url("t/1", expires=soon())
+    assert isinstance(blobs, S3Blobs)
     assert url.startswith("https://s3.example.com/artifacts/taskbus/t/1?")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_endpoint_that_is_no_url_is_told(opened: Open) -> None:
@@ -128,7 +128,7 @@ async def test_the_service_serves_its_blobs(tmp_path: Path) -> None:
         database_url=f"sqlite:///{tmp_path}/taskbus.sqlite",
         amqp_port=0,
         root_url="http://queue",
-        root_access_token="hush",
+        root_access_token="h" * 44,
     )
     async with Service(settings, roles=frozenset({"api"})) as service:
         url = await service.blobs.upload_url("t/1", content_type="a/b", content_length=5, expires=soon())

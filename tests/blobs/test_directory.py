@@ -127,7 +127,7 @@ def test_deletions_do_not_take_the_folder_from_under_an_upload(directory: Direct
     deleting = threading.Thread(target=delete)
     deleting.start()
     try:
-        for _ in range(200):
+        for _ in range(100):
             store(directory, "t/1/a", b"bytes")
     finally:
         done.set()

@@ -1,5 +1,6 @@
 """What only a bucket does: presigned URLs, deletion in batches, and a service that does not answer."""
 
+import os
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
@@ -68,7 +69,7 @@ async def test_the_bucket_is_named_in_the_host_or_in_the_path(bucket: Bucket) ->
         (False, ("artifacts.s3.example.com", "/t/1")),
     ):
         blobs = S3Blobs(
-            Bucket("artifacts", "https://s3.example.com", "", "key", "hush", path_style=path_style),
+            Bucket("artifacts", "https://s3.example.com", "us-east-1", "key", "hush", path_style=path_style),
             SystemClock(),
         )
         where = urlsplit(await blobs.download_url("t/1", expires=soon()))
@@ -107,8 +108,20 @@ async def test_a_service_that_does_not_answer_is_told(monkeypatch: pytest.Monkey
         Bucket("b", f"http://127.0.0.1:{port}", "us-east-1", "key", "hush", path_style=True), SystemClock()
     )
     for call in (blobs.size("a"), blobs.delete(["a"]), blobs.write("a", b"", content_type="a/b")):
-        with pytest.raises(BlobsUnavailable, match="does not answer: EndpointConnectionError"):
+        with pytest.raises(BlobsUnavailable, match="cannot be asked: EndpointConnectionError"):
             await call
+    await blobs.close()
+
+
+async def test_missing_credentials_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "PROFILE"):
+        monkeypatch.delenv(f"AWS_{name}", raising=False)
+    for name in ("SHARED_CREDENTIALS_FILE", "CONFIG_FILE"):
+        monkeypatch.setenv(f"AWS_{name}", os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    blobs = S3Blobs(Bucket("b", "https://s3.example.com"), SystemClock())
+    with pytest.raises(BlobsUnavailable, match="NoCredentialsError"):
+        await blobs.download_url("t/1", expires=soon())
     await blobs.close()
 
 
