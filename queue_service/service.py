@@ -30,6 +30,7 @@ from queue_service.clock import Clock, SystemClock
 from queue_service.loops.outbox_relay import OutboxRelay
 from queue_service.loops.schedule import Loops, idle
 from queue_service.loops.worker_removal import WorkerRemoval
+from queue_service.operations import clients as client_operations
 from queue_service.operations import index as index_operations
 from queue_service.operations.due import Sweep
 from queue_service.operations.resolutions import Follower
@@ -48,7 +49,11 @@ GOODBYE_SECONDS: Final = 1.0
 ROLES: Final = frozenset({"api", "loops"})
 FOLLOWERS: Final[tuple[Follower, ...]] = (index_operations.follow,)
 """What the services beside the queue do when tasks have ended."""
-SWEEPS: Final[tuple[Sweep, ...]] = (index.delete_expired, purge_cache.delete_expired)
+SWEEPS: Final[tuple[Sweep, ...]] = (
+    index.delete_expired,
+    purge_cache.delete_expired,
+    client_operations.delete_expired,
+)
 """What they do with records that have expired."""
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from queue_service.api.directory import CachedDirectory
@@ -11,7 +12,8 @@ from queue_service.api.gate import AccessGate, ScopedPermit
 from queue_service.api.paging import page_of
 from queue_service.auth.authenticator import Authenticator, NotAuthentic, StoredClient
 from queue_service.auth.request import SignedRequest
-from queue_service.auth.roles import Roles, find_cycle, role_scope_problem
+from queue_service.auth.roles import ASSUME, ExpansionTooLarge, Roles, find_cycle, role_scope_problem
+from queue_service.auth.scopes import ScopeSet
 from queue_service.auth.temporary import two_slugids
 from queue_service.core.access import (
     Client,
@@ -86,8 +88,7 @@ class AuthApi:
         return ScopesResponse.trusted(scopes=call.permit.scopes)
 
     async def expand_scopes(self, call: Call[ExpandScopesRequest]) -> ScopesResponse:
-        await self._directory.renew()
-        return ScopesResponse.trusted(scopes=self._directory.roles.expand(call.body.scopes).scopes)
+        return ScopesResponse.trusted(scopes=await self._expanded(call.body.scopes))
 
     # ---- clients --------------------------------------------------------------------------------------
 
@@ -124,6 +125,7 @@ class AuthApi:
         refuse_static(client_id)
         refuse_wild_scopes(scopes)
         call.require(scopes=scopes)
+        await self._expanded(scopes)
         now = self._database.clock.now()
         wanted = Client(
             client_id=client_id,
@@ -204,7 +206,8 @@ class AuthApi:
         call.require(scopes=body.scopes)
         now = self._database.clock.now()
         wanted = Role(role_id, tuple(sorted(body.scopes)), body.description, now, now)
-        created = await self._database.write(lambda tx: role_operations.create(tx, wanted, _refuse_cycles))
+        check = partial(_check_all, role_id)
+        created = await self._database.write(lambda tx: role_operations.create(tx, wanted, check))
         return await self._shown_role(created)
 
     async def update_role(self, call: Call[CreateRoleRequest]) -> RoleResponse:
@@ -213,12 +216,12 @@ class AuthApi:
         scopes = tuple(sorted(body.scopes))
 
         def authorize(every: ScopesById) -> None:
-            had = Roles(every).expand([f"assume:{role_id}"])
+            had = _expansion(Roles(every), [ASSUME + role_id])
             call.require(scopesAdded=[scope for scope in scopes if not had.satisfies(scope)])
 
         updated = await self._database.write(
             lambda tx: role_operations.update(
-                tx, role_id, scopes, body.description, authorize, _refuse_cycles
+                tx, role_id, scopes, body.description, authorize, partial(_check_all, role_id)
             )
         )
         return await self._shown_role(updated)
@@ -284,7 +287,6 @@ class AuthApi:
         return CreateClientResponse.trusted(**await self._members(client), access_token=token)
 
     async def _members(self, client: Client) -> dict[str, Any]:
-        await self._directory.renew()
         return {
             "client_id": client.client_id,
             "expires": client.expires,
@@ -294,10 +296,14 @@ class AuthApi:
             "last_date_used": client.last_date_used,
             "last_rotated": client.last_rotated,
             "scopes": client.scopes,
-            "expanded_scopes": self._directory.roles.expand(client.scopes).scopes,
+            "expanded_scopes": await self._expanded(client.scopes),
             "disabled": client.disabled,
             "delete_on_expiration": client.delete_on_expiration,
         }
+
+    async def _expanded(self, scopes: Iterable[str]) -> tuple[str, ...]:
+        await self._directory.renew()
+        return _expansion(self._directory.roles, scopes).scopes
 
     async def _page_of_roles(self, call: PlainCall) -> tuple[list[Role], str | None]:
         page = page_of(call.query)
@@ -310,14 +316,13 @@ class AuthApi:
         return tuple([await self._shown_role(role) async for role in _paced(found)])
 
     async def _shown_role(self, role: Role) -> RoleResponse:
-        await self._directory.renew()
         return RoleResponse.trusted(
             role_id=role.role_id,
             scopes=role.scopes,
             description=role.description,
             created=role.created,
             last_modified=role.last_modified,
-            expanded_scopes=self._directory.roles.expand([f"assume:{role.role_id}"]).scopes,
+            expanded_scopes=await self._expanded([ASSUME + role.role_id]),
         )
 
     async def _tested(
@@ -361,8 +366,16 @@ def _check_scopes(role_id: str, scopes: Iterable[str]) -> None:
             raise InputError(problem)
 
 
-def _refuse_cycles(every: ScopesById) -> None:
+def _check_all(role_id: str, every: ScopesById) -> None:
+    """All roles as they would be, of which this one is new or changed. Raises InputError."""
     if (cycle := find_cycle(every)) is not None:
-        raise InputError(
-            "Roles must not contain each other in a circle: " + " -> ".join(f"`{role}`" for role in cycle)
-        )
+        named = " -> ".join(f"`{member}`" for member in (*cycle, cycle[0]))
+        raise InputError(f"Roles must not contain each other in a circle: {named}.")
+    _expansion(Roles(every), [ASSUME + role_id])
+
+
+def _expansion(known: Roles, scopes: Iterable[str]) -> ScopeSet:
+    try:
+        return known.expand(scopes)
+    except ExpansionTooLarge as error:
+        raise InputError(str(error)) from None

@@ -34,23 +34,8 @@ _CLIENT_ID: Final = re.compile(CLIENT_ID_PATTERN)
 class _Known:
     client: StoredClient
     used: datetime
-
-
-class _View:
-    """Clients and roles of one generation."""
-
-    def __init__(self, generation: int, roles: Roles) -> None:
-        self.generation = generation
-        self.roles = roles
-        self.clients: OrderedDict[str, _Known] = OrderedDict()
-
-    def keep(self, known: _Known) -> None:
-        self.clients[known.client.client_id] = known
-        if len(self.clients) > MAX_CLIENTS:
-            self.clients.popitem(last=False)
-
-
-_NOTHING: Final = _View(-1, Roles({}))
+    generation: int
+    """When the client was read."""
 
 
 class CachedDirectory:
@@ -72,40 +57,46 @@ class CachedDirectory:
         self.static = static
         self._monotonic = monotonic
         self._fresh_seconds = float("inf") if database.is_sqlite else FRESH_SECONDS
-        self._view = _NOTHING
+        self.generation = -1
+        """Counts the changes of clients and roles: a number for each state of both."""
+        self.roles = Roles({})
+        self._role_scopes: dict[str, tuple[str, ...]] = {}
+        self._clients: OrderedDict[str, _Known] = OrderedDict()
         self._changed = True
-        """Whether a change was announced that the view does not have."""
+        """Whether a change was announced that is not here yet."""
         self._checked = 0.0
-        """When the check began that found the view up to date."""
+        """When the check began that found the generation up to date."""
         self._checking = asyncio.Lock()
         database.subscribe(self._on_signal)
 
-    @property
-    def roles(self) -> Roles:
-        return self._view.roles
-
-    @property
-    def generation(self) -> int:
-        """Counts the changes of clients and roles; a number for each state of both."""
-        return self._view.generation
-
     async def client(self, client_id: str) -> StoredClient | None:
-        """The client, or None when there is none, or none whose token our key opens."""
-        view = self._view
-        known = view.clients.get(client_id)
-        if known is not None:
-            view.clients.move_to_end(client_id)
+        """The client, or None when there is none, or none whose token our key opens.
+
+        The same object as before if nothing has changed about it.
+        """
+        generation, known = self.generation, self._clients.get(client_id)
+        if known is not None and known.generation == generation:
+            self._clients.move_to_end(client_id)
             return known.client
         client = await self._stored(client_id)
-        if client is None:
+        usable = None if client is None else self._usable(client)
+        if client is None or usable is None:
+            self._clients.pop(client_id, None)
             return None
+        if known is not None and known.client == usable:
+            usable = known.client
+        self._clients[client_id] = _Known(usable, client.last_date_used, generation)
+        self._clients.move_to_end(client_id)
+        if len(self._clients) > MAX_CLIENTS:
+            self._clients.popitem(last=False)
+        return usable
+
+    def _usable(self, client: Client) -> StoredClient | None:
         try:
-            token = self._vault.open(client_id, client.token)
+            token = self._vault.open(client.client_id, client.token)
         except WrongKey:
             return None
-        usable = StoredClient(client_id, token, client.scopes, client.expires, client.disabled)
-        view.keep(_Known(usable, client.last_date_used))
-        return usable
+        return StoredClient(client.client_id, token, client.scopes, client.expires, client.disabled)
 
     async def _stored(self, client_id: str) -> Client | None:
         if client_id in self.static:
@@ -125,15 +116,15 @@ class CachedDirectory:
     async def refresh(self, since: int) -> bool:
         """Look now; whether clients or roles are others than those of the generation ``since``."""
         asked = self._monotonic()
-        if self._view.generation == since and not (self._fresh and self._database.is_sqlite):
+        if self.generation == since and not (self._fresh and self._database.is_sqlite):
             async with self._checking:
-                if self._changed or self._checked < asked:
+                if self._changed or self._checked <= asked:
                     await self._check()
-        return self._view.generation != since
+        return self.generation != since
 
     def take_use(self, client_id: str, now: datetime) -> bool:
         """Whether it is time to write that the client is used; says so once."""
-        known = self._view.clients.get(client_id)
+        known = self._clients.get(client_id)
         if known is None or client_id in self.static or now - known.used < USED_EVERY:
             return False
         known.used = now
@@ -151,8 +142,11 @@ class CachedDirectory:
                 # The generation first: what is read after it is at least as new.
                 state = await access.state(connection)
                 generation = 0 if state is None else state.generation
-                if generation != self._view.generation:
-                    self._view = _View(generation, Roles(await roles.scopes_by_id(connection)))
+                if generation != self.generation:
+                    scopes = await roles.scopes_by_id(connection)
+                    if scopes != self._role_scopes:
+                        self.roles, self._role_scopes = Roles(scopes), scopes
+                    self.generation = generation
         except BaseException:
             self._changed = True
             raise

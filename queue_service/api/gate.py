@@ -101,8 +101,8 @@ class AccessGate:
         await self._directory.renew()
         now = self._database.clock.now()
         identity = await self._authenticator.authenticate(request, now, check_payload=check_payload)
-        if self._directory.take_use(identity.client_id, now):
-            self._write_use(identity.client_id)
+        if self._directory.take_use(identity.issuer, now):
+            self._write_use(identity.issuer)
         return identity
 
     def _write_use(self, client_id: str) -> None:

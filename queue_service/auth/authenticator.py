@@ -73,6 +73,8 @@ class Identity:
     hash: str | None
     """The payload hash that the caller signed."""
     status: Literal["auth-success", "no-auth"]
+    issuer: str = field(default="", compare=False)
+    """The stored client whose access token is behind the credentials; empty for an anonymous caller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,14 @@ class Authenticator:
             raise NotAuthentic(str(error)) from None
         if check_payload:
             signature.check_payload(request)
-        return Identity(grant.client_id, grant.scopes, grant.expires, signature.hash, "auth-success")
+        return Identity(
+            grant.client_id,
+            grant.scopes,
+            grant.expires,
+            signature.hash,
+            "auth-success",
+            issuer=grant.client.client_id,
+        )
 
     async def _remembered(self, signature: Signature, request: SignedRequest, now: datetime) -> _Grant | None:
         """The grant of an earlier request with these credentials, if all that changes with time allows."""
