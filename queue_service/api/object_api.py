@@ -1,7 +1,6 @@
 """The handlers of the object service: uploads and downloads of bytes that artifacts, or others, name."""
 
 import base64
-import binascii
 from functools import partial
 
 from queue_service.api.endpoint import Answer, Call
@@ -131,5 +130,5 @@ class ObjectApi:
 def _decoded(inline: DataInlineUpload) -> bytes:
     try:
         return base64.b64decode(inline.object_data, validate=True)
-    except binascii.Error:
+    except ValueError:
         raise InputError("`objectData` must be base64.") from None
