@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from queue_service.core.workers import WorkerKey
 from queue_service.operations.batching import Overloaded
 from queue_service.operations.claims import Claimed, WorkRequest
 from queue_service.operations.work_desk import MAX_REQUESTS, MAX_RUNS, WorkDesk
@@ -257,6 +258,32 @@ async def test_a_worker_whose_time_ends_during_a_claim_that_finds_nothing_gets_n
 
 
 # Many
+
+
+async def test_a_dismissed_worker_gets_nothing_and_others_wait_on() -> None:
+    desk = desk_for(Runs())
+    dismissed, other = Worker(desk), Worker(desk, queue_id=OTHER_QUEUE)
+    await quiet()
+    desk.dismiss(WorkerKey(QUEUE_ID, "eu-1", "w-2"))
+    desk.dismiss(WorkerKey(QUEUE_ID, "eu-1", "w-1"))
+    assert await dismissed.got() == 0
+    await quiet()
+    assert not other.call.done()
+    desk.close()
+
+
+@pytest.mark.parametrize("pending", [0, 1])
+async def test_a_worker_that_is_dismissed_during_a_claim_gets_what_was_claimed(pending: int) -> None:
+    runs = Runs(here=pending)
+    runs.gate.clear()
+    desk = desk_for(runs)
+    worker = Worker(desk)
+    await runs.begun(1)
+    desk.dismiss(WorkerKey(QUEUE_ID, "eu-1", "w-1"))
+    await quiet()
+    assert not worker.call.done()
+    runs.gate.set()
+    assert await worker.got() == pending
 
 
 async def test_many_waiting_workers_ask_once_when_nothing_is_pending() -> None:
