@@ -8,11 +8,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from events.exchanges import EXCHANGES
 from queue_service.api.apis import APIS
 from queue_service.api.monitoring import ROOT, Monitoring
 from queue_service.api.openapi import openapi
 from queue_service.api.permit import Gate
 from queue_service.api.pipeline import Pipeline, raw_path_of
+from queue_service.api.reference_files import ROOTS, ReferenceFiles
+from queue_service.api.references import references
 from queue_service.blobs.urls import PATH as BLOBS
 from queue_service.clock import Clock
 
@@ -42,6 +45,7 @@ class Application:
             api.service: Pipeline(api.base_path, api.sections, by_class, clock, gate) for api in APIS
         }
         self._root = Pipeline("", [ROOT], by_class, clock, gate)
+        self._references = ReferenceFiles(lambda: references(APIS, EXCHANGES))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._application_of(scope)(scope, receive, send)
@@ -55,6 +59,8 @@ class Application:
                     return api
             if self._blobs is not None and path.startswith(BLOBS):
                 return self._blobs
+            if path.startswith(ROOTS):
+                return self._references
             if not path.startswith(PAGES):
                 return self._root
         return self._pages
