@@ -131,7 +131,7 @@ class Environment:
             return True
 
         port = free_port()
-        async with _process(
+        async with process(
             [sys.executable, "-m", "benchmarks.floor", str(port)], {}, announcement=b"serves"
         ) as server:
             yield Service(FLOOR, port, "", (server,), nothing_waits)
@@ -169,30 +169,30 @@ async def _taskbus(settings: Mapping[str, str]) -> AsyncIterator[tuple[int, Prog
     ours = {"TASKBUS_PORT": str(port), "TASKBUS_LOG_LEVEL": "WARNING", "TASKBUS_NO_AUTH": "1"}
     environment = {**ours, **settings}
     command = [sys.executable, "-m", "taskbus", "serve"]
-    async with _process(command, environment, announcement=b"HTTP API") as server:
+    async with process(command, environment, announcement=b"HTTP API") as server:
         yield port, server
 
 
 @asynccontextmanager
-async def _process(
+async def process(
     command: list[str], settings: Mapping[str, str], *, announcement: bytes
 ) -> AsyncIterator[Program]:
     """A process that says on its standard output when it is ready; what it complains about is shown."""
-    process = await asyncio.create_subprocess_exec(
+    started = await asyncio.create_subprocess_exec(
         *command, env=os.environ | dict(settings), stdout=asyncio.subprocess.PIPE
     )
-    assert process.stdout is not None
+    assert started.stdout is not None
     try:
         try:
             async with asyncio.timeout(START_SECONDS):
-                while announcement not in (line := await process.stdout.readline()):
+                while announcement not in (line := await started.stdout.readline()):
                     if not line:
                         raise DidNotStart(f"{' '.join(command[1:])} ended; its reason stands above")
         except TimeoutError:
             raise DidNotStart(f"{' '.join(command[1:])} was not ready in {START_SECONDS:g} s") from None
-        yield Program("server", psutil.Process(process.pid))
+        yield Program("server", psutil.Process(started.pid))
     finally:
-        await _stop(process)
+        await _stop(started)
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
