@@ -42,15 +42,24 @@ class ApiError(TaskbusError):
     """The server refused the call.
 
     ``message`` is markdown without the footer that repeats ``code`` and ``status``; ``request_info`` is
-    absent when the refusal does not come from the API itself (an unknown route, a proxy).
+    absent when the refusal does not come from the API itself (an unknown route, a proxy). ``root_url`` is the
+    server's, empty for a refusal of the storage of artifacts.
     """
 
-    def __init__(self, status: int, code: str, message: str, request_info: RequestInfo | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        request_info: RequestInfo | None = None,
+        root_url: str = "",
+    ) -> None:
         super().__init__(f"{message} ({code}, HTTP {status})" if code else f"{message} (HTTP {status})")
         self.status = status
         self.code = code
         self.message = message
         self.request_info = request_info
+        self.root_url = root_url
 
 
 class InputError(ApiError):
@@ -139,21 +148,21 @@ _FOOTER: Final = "\n\n---\n\n"
 _EXCERPT: Final = 200
 
 
-def error_from_response(status: int, body: bytes) -> ApiError:
+def error_from_response(status: int, body: bytes, root_url: str = "") -> ApiError:
     """The error that a response with a status of 300 or more stands for."""
     if status == FAILED_DEPENDENCY:
         with suppress(ValidationError):
             why = ErrorArtifactContent.from_json(body)
-            return ArtifactError(status, why.reason, why.message)
+            return ArtifactError(status, why.reason, why.message, root_url=root_url)
     try:
         answer = ErrorResponse.from_json(body)
     except ValidationError:
         excerpt = body[:_EXCERPT].decode(errors="replace").strip()
         kind = ServerError if status >= 500 else ApiError
-        return kind(status, "", excerpt or "the server refused without a reason")
+        return kind(status, "", excerpt or "the server refused without a reason", root_url=root_url)
     text = answer.message.partition(_FOOTER)[0].strip()
     kind = _BY_CODE.get(answer.code, ServerError if status >= 500 else ApiError)
-    return kind(status, answer.code, text, answer.request_info)
+    return kind(status, answer.code, text, answer.request_info, root_url)
 
 
 def describe(error: ValidationError) -> str:

@@ -99,18 +99,25 @@ def command_task(
     queue: str,
     env: Mapping[str, str] | None = None,
     max_run_time: Duration | None = None,
+    artifacts: Mapping[str, str] | None = None,
     **options: Unpack[TaskOptions],
 ) -> CreateTaskRequest:
     """A task that runs a command on ``taskbus worker``; ``taskbus.shell`` tells what the worker does.
 
     ``command`` is a program with its arguments, or one string that ``sh -c`` runs. ``max_run_time`` is
-    rounded up to whole seconds. Raises ValueError as :func:`task_definition` does.
+    rounded up to whole seconds. ``artifacts`` are the paths of what to keep by artifact names; a path that
+    ends with ``/`` is a directory. Raises ValueError as :func:`task_definition` does.
     """
     payload: dict[str, Any] = {"command": command if isinstance(command, str) else list(command)}
     if env:
         payload["env"] = dict(env)
     if max_run_time is not None:
         payload["maxRunTime"] = -(-parse_duration(max_run_time) // timedelta(seconds=1))
+    if artifacts:
+        payload["artifacts"] = [
+            {"name": name, "path": path, "type": "directory" if path.endswith("/") else "file"}
+            for name, path in artifacts.items()
+        ]
     shown = command if isinstance(command, str) else shlex.join(command)
     options.setdefault("name", shown[:255])
     return task_definition(payload, queue=queue, **options)

@@ -133,7 +133,7 @@ class Transport:
             ) as response:
                 content = await response.read()
             if response.status >= 300 and response.status not in accept:
-                raise error_from_response(response.status, content)
+                raise error_from_response(response.status, content, self.root_url)
             return content
 
         return await self.retried(attempt, f"{method} {url}")

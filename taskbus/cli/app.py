@@ -17,6 +17,13 @@ MODULES: Final = {
     "worker": "taskbus.cli.worker",
     "listen": "taskbus.cli.listen",
     "task": "taskbus.cli.task",
+    "artifact": "taskbus.cli.artifact",
+    "queue": "taskbus.cli.queue",
+    "index": "taskbus.cli.index",
+    "signin": "taskbus.cli.signin",
+    "scopes": "taskbus.cli.scopes",
+    "client": "taskbus.cli.client",
+    "role": "taskbus.cli.role",
 }
 
 

@@ -4,10 +4,11 @@ Exit status 0 is success, 1 a failure of the work, 2 a wrong call, 130 an interr
 """
 
 import asyncio
+import json
 import logging
 import os
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 
@@ -15,7 +16,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from taskbus.errors import TaskbusError, describe
+from taskbus.errors import AuthenticationFailed, InsufficientScopes, TaskbusError, describe
 
 FAILURE: Final = 1
 USAGE: Final = 2
@@ -44,7 +45,7 @@ RootUrl = Annotated[
         help="Where the server is; http://127.0.0.1:8080 if nothing says otherwise.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one value per line.")]
 
 
 def out() -> Console:
@@ -55,6 +56,12 @@ def out() -> Console:
 def say(text: str) -> None:
     """Tell the person at the terminal something that is not a result."""
     typer.echo(text, err=True)
+
+
+def print_json_lines(values: Iterable[object]) -> None:
+    """JSON for programs, one value per line."""
+    for value in values:
+        typer.echo(json.dumps(value, ensure_ascii=False))
 
 
 def fail(text: str, status: int = FAILURE) -> NoReturn:
@@ -79,6 +86,10 @@ def run(main: Coroutine[Any, Any, _T], *expected: type[Exception]) -> _T:
     ours: tuple[type[Exception], ...] = (TaskbusError, *expected)
     try:
         return asyncio.run(main)
+    except (AuthenticationFailed, InsufficientScopes) as error:
+        from taskbus.cli.connect import denied
+
+        denied(error)
     except ours as error:
         fail(str(error))
     except BrokenPipeError:

@@ -31,6 +31,11 @@ Processes = Annotated[
     ),
 ]
 
+NoAuth = Annotated[
+    bool,
+    typer.Option("--no-auth", help="Let everybody on this machine do everything; for trying things only."),
+]
+
 _OURS = ("queue_service", "events", "schemas", "taskbus")
 
 
@@ -40,12 +45,22 @@ def serve(
     database_url: DatabaseUrl = None,
     amqp_url: AmqpUrl = None,
     processes: Processes = None,
+    no_auth: NoAuth = False,
 ) -> None:
     """Serve everything on this machine.
 
-    The HTTP API, the background work, and an AMQP broker if none is given, until SIGTERM or Ctrl-C.
+    The HTTP API, the background work, and an AMQP broker if none is given, until SIGTERM or Ctrl-C. Callers
+    need credentials; 'taskbus signin' prints those of the root client.
     """
-    _start("serve", host=host, port=port, database_url=database_url, amqp_url=amqp_url, processes=processes)
+    _start(
+        "serve",
+        host=host,
+        port=port,
+        database_url=database_url,
+        amqp_url=amqp_url,
+        processes=processes,
+        no_auth=no_auth or None,
+    )
 
 
 def api(
@@ -53,12 +68,20 @@ def api(
     port: Port = None,
     database_url: DatabaseUrl = None,
     processes: Processes = None,
+    no_auth: NoAuth = False,
 ) -> None:
     """Serve the HTTP API alone.
 
     Any number of them may run beside 'taskbus loops' on one PostgreSQL database.
     """
-    _start("api", host=host, port=port, database_url=database_url, processes=processes)
+    _start(
+        "api",
+        host=host,
+        port=port,
+        database_url=database_url,
+        processes=processes,
+        no_auth=no_auth or None,
+    )
 
 
 def loops(database_url: DatabaseUrl = None, amqp_url: AmqpUrl = None) -> None:
@@ -76,11 +99,12 @@ def migrate(database_url: DatabaseUrl = None) -> None:
 
 def _start(command: str, **options: object) -> None:
     given: dict[str, object] = {name: value for name, value in options.items() if value is not None}
-    start: Any = getattr(_commands(), command)
+    start: Any = getattr(commands(), command)
     raise typer.Exit(start(given))
 
 
-def _commands() -> ModuleType:
+def commands() -> ModuleType:
+    """The server's entry points. Ends the command when the server is not installed."""
     try:
         from queue_service import commands
     except ModuleNotFoundError as missing:

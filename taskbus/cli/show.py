@@ -1,6 +1,6 @@
 """How tasks and events look in a terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -49,20 +49,56 @@ def run_line(run: Run) -> Text:
     return Text.assemble(*parts)
 
 
+def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
+    """One row per thing; only the last column may take several lines."""
+    *first, last = columns
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in first:
+        made.add_column(column, no_wrap=True)
+    made.add_column(last)
+    for row in rows:
+        made.add_row(*(cell if isinstance(cell, Text) else Text(_cell(cell)) for cell in row))
+    return made
+
+
+def facts(values: Mapping[str, object]) -> Table:
+    """One thing: a row per fact; those that are None are left out."""
+    made = Table(box=None, pad_edge=False, show_header=False)
+    made.add_column(style="dim", no_wrap=True)
+    made.add_column()
+    for name, value in values.items():
+        if value is not None:
+            made.add_row(name, Text(_cell(value)))
+    return made
+
+
+def _cell(value: object) -> str:
+    match value:
+        case None:
+            return "-"
+        case datetime():
+            return format_time(value)
+        case tuple():
+            return "\n".join(map(str, value)) or "-"
+        case _:
+            return str(value)
+
+
 def task_table(tasks: Iterable[tuple[TaskStatus, TaskDefinition]]) -> Table:
     """One row per task."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("TASK", "STATE", "RUNS", "QUEUE", "NAME"):
-        table.add_column(column, no_wrap=column != "NAME")
-    for status, task in tasks:
-        table.add_row(
-            status.task_id,
-            state_text(status.state),
-            str(len(status.runs)),
-            status.task_queue_id,
-            Text(" ".join(task.metadata.name.split())),
-        )
-    return table
+    return table(
+        ("TASK", "STATE", "RUNS", "QUEUE", "NAME"),
+        (
+            (
+                status.task_id,
+                state_text(status.state),
+                len(status.runs),
+                status.task_queue_id,
+                " ".join(task.metadata.name.split()),
+            )
+            for status, task in tasks
+        ),
+    )
 
 
 def event_line(at: datetime, exchange: str, routing_key: str, event: object) -> Text:

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, cast, get_args
+from typing import Annotated, Any, cast, get_args
 
 import typer
 
@@ -17,6 +17,7 @@ from schemas.queue import CreateTaskRequest
 from schemas.task import PRIORITIES, Requires, TaskDefinition, TaskStatus
 from schemas.times import format_time
 from taskbus.cli import show
+from taskbus.cli.connect import connect
 from taskbus.cli.console import (
     AMQP_URL_VARIABLE,
     FAILURE,
@@ -34,9 +35,6 @@ from taskbus.cli.console import (
 from taskbus.client import Queue
 from taskbus.tasks import TaskOptions, command_task, parse_duration
 
-RETRIES: Final = 3
-"""A person waits: less patience than a program has."""
-
 task = plain_app(name="task", help="Create tasks, look at them, and change them.", no_args_is_help=True)
 
 
@@ -47,11 +45,6 @@ def prepare() -> None:
 
 
 TaskIds = Annotated[list[str], typer.Argument(metavar="TASK_ID", help="One or more task ids.")]
-
-
-def _client(root_url: str | None) -> Queue:
-    with wrong_input():
-        return Queue(root_url, retries=RETRIES)
 
 
 @task.command()
@@ -80,6 +73,10 @@ def create(
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Variable for the command; repeatable.")
     ] = None,
     max_run_time: Annotated[str | None, typer.Option(metavar="TIME", help="Such as 90s or 10m.")] = None,
+    artifact: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=PATH", help="What to keep; a PATH with / at its end is a directory."),
+    ] = None,
     deadline: Annotated[str, typer.Option(metavar="TIME", help="When to give the task up.")] = "1h",
     expires: Annotated[str | None, typer.Option(metavar="TIME", help="When to forget the task.")] = None,
     group: Annotated[str | None, typer.Option(metavar="GROUP_ID", help="Task group to join.")] = None,
@@ -128,7 +125,7 @@ def create(
     options = {key: value for key, value in given.items() if value is not None}
     with wrong_input():
         if file is not None:
-            if command or queue or env or max_run_time or options:
+            if command or queue or env or max_run_time or artifact or options:
                 raise ValueError("--file is the whole definition: only --deadline may be given with it")
             definition = _read_definition(_read(file), deadline, datetime.now(UTC))
         else:
@@ -137,11 +134,12 @@ def create(
             definition = command_task(
                 command[0] if len(command) == 1 else command,
                 queue=queue,
-                env=_variables(env or []),
+                env=_pairs("--env", env or []),
                 max_run_time=max_run_time,
+                artifacts=_pairs("--artifact", artifact or []),
                 **cast(TaskOptions, {**options, "owner": _owner(), "deadline": deadline}),
             )
-    client = _client(root_url)
+    client = connect(Queue, root_url)
     task_id = task_id or slugid()
     if wait:
         from events.errors import EventsError
@@ -205,14 +203,14 @@ def _read_definition(text: str, deadline: str, now: datetime) -> CreateTaskReque
     return CreateTaskRequest.model_validate(members)
 
 
-def _variables(pairs: list[str]) -> dict[str, str]:
-    variables = {}
+def _pairs(option: str, pairs: list[str]) -> dict[str, str]:
+    found = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not name or not equals:
-            raise ValueError(f"--env: expected NAME=VALUE, got {pair!r}")
-        variables[name] = value
-    return variables
+            raise ValueError(f"{option}: expected NAME=VALUE, got {pair!r}")
+        found[name] = value
+    return found
 
 
 def _owner() -> str:
@@ -258,7 +256,7 @@ def _for_each(
             for task_id in task_ids:
                 _print_status(await call(client, task_id), as_json)
 
-    client = _client(root_url)
+    client = connect(Queue, root_url)
     run(work())
 
 
@@ -280,7 +278,7 @@ def list_tasks(
     """List tasks: those of a group, or those named."""
     if (group is None) == (not task_id):
         fail("expected either --group GROUP_ID or task ids", USAGE)
-    client = _client(root_url)
+    client = connect(Queue, root_url)
     found = run(_list(client, group, task_id or []))
     if as_json:
         for status, task in found:

@@ -6,12 +6,14 @@ import os
 import re
 import signal
 import socket
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from taskbus.cli.console import INTERRUPTED, RootUrl, configure_logging, run, wrong_input
 from taskbus.client import Queue
+from taskbus.run_artifacts import RunArtifacts
 from taskbus.shell import CommandHandler
 from taskbus.tasks import parse_duration
 from taskbus.worker import Worker
@@ -29,11 +31,26 @@ def worker(
     drain: Annotated[
         str, typer.Option(metavar="TIME", help="How long running tasks may go on after SIGTERM or Ctrl-C.")
     ] = "5s",
+    task_folders: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIRECTORY",
+            exists=True,
+            file_okay=False,
+            writable=True,
+            resolve_path=True,
+            help="Run each task in a new folder in here, removed after it; else in the current one.",
+        ),
+    ] = None,
     root_url: RootUrl = None,
 ) -> None:
     """Run the commands of tasks.
 
-    A task's payload has command (a list, or a string for sh), env and maxRunTime (seconds).
+    A task's payload has command (a list, or a string for sh), env, maxRunTime (seconds) and artifacts (a list
+    of name, path, and type: file or directory), which are uploaded together with the log.
+
+    It calls as the client in TASKCLUSTER_CLIENT_ID and TASKCLUSTER_ACCESS_TOKEN, which needs the scopes
+    queue:claim-work:PROVISIONER/TYPE and queue:worker-id:GROUP/ID.
 
     SIGTERM or Ctrl-C ends the worker in order: it takes no more work, waits for what runs, and gives the
     rest back to the queue. A second one ends it at once.
@@ -42,7 +59,10 @@ def worker(
     with wrong_input():
         drain_seconds = parse_duration(drain).total_seconds()
         client = Queue(root_url)
-    if not run(_work(client, queue, worker_group, worker_id or _own_id(), concurrency, drain_seconds)):
+    handler = CommandHandler(client.root_url, artifacts=RunArtifacts(client), folders=task_folders)
+    if not run(
+        _work(client, handler, queue, worker_group, worker_id or _own_id(), concurrency, drain_seconds)
+    ):
         raise typer.Exit(INTERRUPTED)
 
 
@@ -52,11 +72,17 @@ def _own_id() -> str:
 
 
 async def _work(
-    client: Queue, task_queue_id: str, group: str, worker_id: str, concurrency: int, drain: float
+    client: Queue,
+    handler: CommandHandler,
+    task_queue_id: str,
+    group: str,
+    worker_id: str,
+    concurrency: int,
+    drain: float,
 ) -> bool:
     """Whether the worker came to its end in order."""
     async with client:
-        with CommandHandler(client.root_url) as handler:
+        with handler:
             with wrong_input():
                 worker = Worker(
                     client,

@@ -121,12 +121,14 @@ def client(server: RecordingServer | str, **options: Any) -> Queue:
 
 
 @contextmanager
-def server_in_thread(*answers: Answer) -> Iterator[RecordingServer]:
+def server_in_thread(
+    *answers: Answer, by: Callable[[Seen], Answer] | None = None
+) -> Iterator[RecordingServer]:
     """A server for code that runs an event loop of its own, as commands do."""
     started: Future[tuple[RecordingServer, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def serve() -> None:
-        async with RecordingServer(*answers) as server:
+        async with RecordingServer(*answers, by=by) as server:
             stop = asyncio.Event()
             started.set_result((server, asyncio.get_running_loop(), stop))
             await stop.wait()

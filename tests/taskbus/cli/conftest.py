@@ -1,5 +1,6 @@
 """Commands run in this process, with the environment a fresh shell would have."""
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -13,8 +14,9 @@ Run = Callable[..., Result]
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """``run("task", "status", id)``; the result has exit_code, stdout and stderr."""
-    for variable in ("TASKBUS_ROOT_URL", "TASKCLUSTER_ROOT_URL", "TASKBUS_AMQP_URL"):
-        monkeypatch.delenv(variable, raising=False)
+    for variable in os.environ:
+        if variable.startswith(("TASKBUS_", "TASKCLUSTER_")):
+            monkeypatch.delenv(variable)
     runner = CliRunner()
 
     def run(*arguments: str, input: str | None = None) -> Result:

@@ -18,7 +18,19 @@ def test_help_lists_every_command(run: Run) -> None:
 @pytest.mark.parametrize(
     "command",
     [[name] for name in MODULES]
-    + [["task", name] for name in ("create", "status", "cancel", "rerun", "schedule", "list")],
+    + [["task", name] for name in ("create", "status", "cancel", "rerun", "schedule", "list")]
+    + [
+        ["client", name]
+        for name in ("create", "list", "show", "update", "reset", "enable", "disable", "delete")
+    ]
+    + [["role", name] for name in ("create", "list", "show", "update", "delete")]
+    + [["scopes", name] for name in ("current", "expand")]
+    + [["artifact", name] for name in ("list", "get", "put", "url")]
+    + [
+        ["queue", name]
+        for name in ("list", "counts", "pending", "claimed", "workers", "worker", "quarantine")
+    ]
+    + [["index", name] for name in ("find", "list", "insert")],
     ids=" ".join,
 )
 def test_every_command_explains_itself(run: Run, command: list[str]) -> None:

@@ -54,6 +54,8 @@ ALL = ["--host", "::1", "--port", "0", "--database-url", "sqlite:///x", "--amqp-
                 },
             ),
         ),
+        (["serve", "--no-auth"], ("serve", {"no_auth": True})),
+        (["api", "--no-auth"], ("api", {"no_auth": True})),
         (["api", "--port", "81"], ("api", {"port": 81})),
         (["loops", "--amqp-url", "amqp://h"], ("loops", {"amqp_url": "amqp://h"})),
         (["migrate", "--database-url", "sqlite:///x"], ("migrate", {"database_url": "sqlite:///x"})),

@@ -60,11 +60,20 @@ class TestCreate:
                 *("--env", "A=1", "--env", "B=x=y", "--max-run-time", "2m", "--deadline", "3h"),
                 *("--expires", "2d", "--group", GROUP_ID, "--scheduler", "s", "--dependency", OTHER_ID),
                 *("--requires", "all-resolved", "--route", "ci.a", "--route", "ci.b"),
-                *("--priority", "high", "--retries", "0", "--task-id", TASK_ID, "--", "true"),
+                *("--priority", "high", "--retries", "0", "--task-id", TASK_ID),
+                *("--artifact", "public/out=out/", "--artifact", "public/a=a", "--", "true"),
             )
         assert result.stdout == TASK_ID + "\n"
         made = sent(server)
-        assert made.payload == {"command": "true", "env": {"A": "1", "B": "x=y"}, "maxRunTime": 120}
+        assert made.payload == {
+            "command": "true",
+            "env": {"A": "1", "B": "x=y"},
+            "maxRunTime": 120,
+            "artifacts": [
+                {"name": "public/out", "path": "out/", "type": "directory"},
+                {"name": "public/a", "path": "a", "type": "file"},
+            ],
+        }
         assert made.deadline - made.created == timedelta(hours=3)
         assert made.expires is not None
         assert made.expires - made.created == timedelta(days=2)
