@@ -297,3 +297,44 @@ async def test_a_declaration_out_of_form_is_refused(queue: RunningQueue, body: J
     reply = await queue.call("PUT", declaration(), body)
     assert (reply.status, reply.code) == (400, "InputValidationError")
     assert await nobody_stored(queue)
+
+
+# ---- pages --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "member", "name"),
+    [
+        ("/provisioners", "provisioners", "provisionerId"),
+        ("/task-queues", "taskQueues", "taskQueueId"),
+        ("/provisioners/prov/worker-types", "workerTypes", "workerType"),
+        ("/provisioners/prov/worker-types/type/workers", "workers", "workerId"),
+    ],
+)
+async def test_lists_come_in_pages_whose_tokens_fit_any_limit(
+    queue: RunningQueue, target: str, member: str, name: str
+) -> None:
+    expires = {"expires": format_time(START + DAY)}
+    for letter in "abcd":
+        await put(queue, f"/provisioners/prov/worker-types/type/group-{letter}/{letter}", expires)
+        await put(queue, f"/provisioners/prov/worker-types/{letter}/group/id", expires)
+        await put(queue, f"/provisioners/{letter}/worker-types/type/group/id", expires)
+
+    async def page(query: str) -> tuple[list[str], str]:
+        found = await queue.get(f"{target}?{query}")
+        return [entry[name] for entry in found[member]], found.get("continuationToken", "")
+
+    everything, end = await page("limit=1000")
+    assert end == ""
+    assert len(everything) == len(set(everything)) >= 4
+    first, token = await page("limit=1")
+    rest, end = await page(f"continuationToken={token}")
+    assert (first + rest, end) == (everything, "")
+    some, token = await page(f"continuationToken={token}&limit=2")
+    assert some == everything[1:3]
+    assert (await page(f"limit=7&continuationToken={token}"))[0] == everything[3:]
+
+
+async def test_a_token_that_names_no_worker_is_an_input_error(queue: RunningQueue) -> None:
+    reply = await queue.call("GET", f"{TYPE}/workers?continuationToken=YWJj")
+    assert (reply.status, reply.code) == (400, "InputError")
