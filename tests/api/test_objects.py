@@ -98,7 +98,7 @@ async def test_every_url_of_an_upload_leads_to_the_same_place(queue: RunningQueu
     [{"uploadId": OTHER_ID}, {"projectId": "other"}, {"expires": "2024-05-20T12:00:00.000Z"}],
     ids=["uploadId", "projectId", "expires"],
 )
-async def test_nobody_else_can_add_to_an_upload(queue: RunningQueue, change: dict[str, str]) -> None:
+async def test_nobody_else_can_add_to_an_upload(queue: RunningQueue, change: dict[str, Any]) -> None:
     await create(queue)
     assert (await create(queue, **change)).code == "RequestConflict"
 

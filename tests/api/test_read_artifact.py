@@ -77,7 +77,7 @@ async def test_a_list_shows_what_is_known_of_each_artifact(queue: RunningQueue) 
     await given(queue, task_id, "c", "object", contentType="x/y", contentLength=0)
     await given(queue, task_id, "d", "error", reason="too-large-file-on-worker", message="too large")
     expires = format_time(queue.clock.now() + timedelta(hours=1))
-    entries = [
+    entries: list[dict[str, object]] = [
         {"storageType": "reference", "name": "a", "contentType": "text/plain"},
         {"storageType": "s3", "name": "b", "contentType": "text/plain", "contentLength": 7},
         {"storageType": "object", "name": "c", "contentType": "x/y", "contentLength": 0},
