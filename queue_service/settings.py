@@ -194,7 +194,7 @@ class Settings(BaseSettings):
     artifacts_s3_endpoint: str = Field(
         default="", description="URL of the S3-compatible service; empty is AWS."
     )
-    artifacts_s3_region: str = Field(default="us-east-1", description="Region of the bucket.")
+    artifacts_s3_region: str = Field(default="us-east-1", min_length=1, description="Region of the bucket.")
     artifacts_s3_access_key: str = Field(
         default="", description="Key id for the bucket; empty takes what AWS programs find on the machine."
     )
