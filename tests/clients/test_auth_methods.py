@@ -181,22 +181,22 @@ def test_no_method_of_the_client_is_left_out() -> None:
 TESTER: Final = {"clientId": "tester", "accessToken": "no-secret"}
 
 
-def tester(root_url: str, **options: Any) -> Any:
+def as_tester(root_url: str, **options: Any) -> Any:
     return taskcluster.Auth({"rootUrl": root_url, "credentials": TESTER, **options})
 
 
 def test_a_client_library_may_test_its_signatures(deployment: Any) -> None:
     body = {"clientScopes": ["test:*"], "requiredScopes": ["test:a"]}
-    assert tester(deployment.root_url).testAuthenticate(body)["clientId"] == "tester"
+    assert as_tester(deployment.root_url).testAuthenticate(body)["clientId"] == "tester"
 
 
 def test_a_client_library_may_test_signatures_of_get(deployment: Any) -> None:
-    found = tester(deployment.root_url).testAuthenticateGet()
+    found = as_tester(deployment.root_url).testAuthenticateGet()
     assert "test:*" in found["scopes"]
 
 
 def test_a_client_library_may_test_authorized_scopes(deployment: Any) -> None:
-    client = tester(deployment.root_url, authorizedScopes=["test:authenticate-get"])
+    client = as_tester(deployment.root_url, authorizedScopes=["test:authenticate-get"])
     assert "test:*" not in client.testAuthenticateGet()["scopes"]
 
 
