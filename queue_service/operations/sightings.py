@@ -15,7 +15,7 @@ last moments are then missing in ``recentTasks``, on which nothing but people's 
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final, Literal
 
 import structlog
@@ -74,9 +74,9 @@ class Sightings:
 
     def claimed(self, worker: WorkerKey, tasks: Iterable[Task]) -> None:
         """A worker claimed the last runs of these tasks."""
-        now = self._now()
+        runs = ((task.task_id, task.runs[-1]) for task in tasks)
         claims = tuple(
-            RecentTask(task.task_id, task.runs[-1].run_id, task.runs[-1].started or now) for task in tasks
+            RecentTask(task_id, run.run_id, run.started) for task_id, run in runs if run.started is not None
         )
         if claims:
             self._add(worker, News(claims=claims))
@@ -99,11 +99,8 @@ class Sightings:
     # ---- collecting -----------------------------------------------------------------------------------
 
     def _seen(self, kept: timedelta) -> Seen:
-        now = self._now()
+        now = self._database.clock.now()
         return Seen(now, now + kept)
-
-    def _now(self) -> datetime:
-        return self._database.clock.now()
 
     def _note_queue(self, task_queue_id: str, seen: Seen) -> _Urgency:
         urgency = self._urgency(task_queue_id, seen)

@@ -15,18 +15,21 @@ from queue_service.store.signals import QuarantineChanged
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What became known of a worker. Claims alone do not make an unknown worker known."""
+    """What became known of a worker. Claims alone do not make an unknown worker known.
+
+    Of the claims, in the order in which they became known, only so many are kept as will be remembered.
+    """
 
     seen: Seen | None = None
     claims: tuple[RecentTask, ...] = ()
 
     def merged(self, other: "News") -> "News":
-        """Both."""
+        """This, and what became known after it."""
         if self.seen is not None and other.seen is not None:
             seen: Seen | None = self.seen.merged(other.seen)
         else:
             seen = self.seen or other.seen
-        return News(seen, rules.remember(self.claims, other.claims))
+        return News(seen, (*self.claims, *other.claims)[-rules.RECENT_TASKS :])
 
 
 async def note(tx: Tx, queues: Mapping[str, Seen], news: Mapping[WorkerKey, News]) -> None:
@@ -36,9 +39,8 @@ async def note(tx: Tx, queues: Mapping[str, Seen], news: Mapping[WorkerKey, News
         return
     await workers.ensure(tx, {worker: its.seen for worker, its in news.items() if its.seen is not None})
     known = await workers.lock(tx, news)
-    await workers.save(
-        tx, [rules.notice(worker, news[worker.key].seen, news[worker.key].claims) for worker in known]
-    )
+    noticed = [rules.notice(worker, news[worker.key].seen, news[worker.key].claims) for worker in known]
+    await workers.save(tx, [after for before, after in zip(known, noticed, strict=True) if after != before])
 
 
 async def declare(tx: Tx, key: WorkerKey, expires: datetime) -> Worker:
