@@ -51,4 +51,5 @@ class RunLog:
     def finish(self) -> OpenFile:
         """The file, complete; nothing can be added any more."""
         self._text.close()
+        self._file.flush()
         return self._file

@@ -18,6 +18,7 @@ from taskbus.errors import ApiError, Conflict, InsufficientScopes, InvalidRespon
 from taskbus.run_artifacts import PayloadArtifact, RunArtifacts
 from taskbus.run_log import RunLog
 from taskbus.runs import ClaimedRun
+from taskbus.transfer import size_of
 from tests.taskbus.hands import BROKEN, GONE
 from tests.taskbus.manual_clock import ManualClock
 from tests.taskbus.samples import NOW, TASK_ID, claimed, reclaimed
@@ -55,6 +56,7 @@ class Store:
         else:
             source.seek(0)
             self.files[name] = source.read()
+            assert size_of(source) == len(self.files[name])
         self.options[name] = options
 
     def _record(self, task_id: str, run_id: int) -> None:
