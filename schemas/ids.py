@@ -66,7 +66,7 @@ PARAMETER_PATTERNS: Final[dict[str, str]] = {
 """What a URL parameter must match as a whole, by its name."""
 
 QUERY_PATTERNS: Final[dict[str, str]] = {
-    "continuationToken": r"(?s:.*.)",
+    "continuationToken": r"[\s\S]+",
     "limit": r"[0-9]+",
     "quarantined": r"true|false",
     "prefix": PRINTABLE_PATTERN,

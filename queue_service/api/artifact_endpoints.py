@@ -59,6 +59,7 @@ ARTIFACT_ENDPOINTS: Final = (
         deferred=True,
         output=shapes.GetArtifactResponse,
         multi_segment="name",
+        redirects=True,
     ),
     Endpoint(
         name="getLatestArtifact",
@@ -72,6 +73,7 @@ ARTIFACT_ENDPOINTS: Final = (
         deferred=True,
         output=shapes.GetArtifactResponse,
         multi_segment="name",
+        redirects=True,
     ),
     Endpoint(
         name="listArtifacts",

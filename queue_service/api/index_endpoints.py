@@ -111,6 +111,7 @@ INDEX_ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         scopes={"AllOf": [{"each": "queue:get-artifact:<name>", "for": "name", "in": "names"}]},
         deferred=True,
         multi_segment="name",
+        redirects=True,
     ),
 )
 """Every endpoint of the index; the handlers are methods of :class:`IndexApi`."""

@@ -76,6 +76,7 @@ OBJECT_ENDPOINTS: Final = (
         handler=ObjectApi.download,
         scopes=_DOWNLOAD,
         multi_segment="name",
+        redirects=True,
     ),
 )
 """Every endpoint of the object service; the handlers are methods of :class:`ObjectApi`."""

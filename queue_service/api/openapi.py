@@ -1,16 +1,50 @@
 """The OpenAPI document, made from the table of endpoints."""
 
+import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from queue_service.api.endpoint import Api, Endpoint
+from queue_service.api.examples import REQUESTS, RESPONSES
 from schemas.base import Wire
-from schemas.errors import ErrorResponse
+from schemas.errors import ERROR_STATUS, ErrorResponse
+from schemas.export import WireSchema
 from schemas.ids import PARAMETER_PATTERNS, QUERY_PATTERNS
 
-_REFERENCE = "#/components/schemas/{model}"
+_SCHEMA: Final = "#/components/schemas/{model}"
+_REFUSALS: Final = {
+    400: "The request is malformed, or what it asks for is not allowed",
+    401: "The credentials are not valid",
+    403: "The caller lacks scopes; the message lists them",
+    404: "There is no such thing",
+    409: "The state of the thing forbids the call",
+    413: "The body is too large",
+    503: "The service cannot do this now; try again",
+}
+_SECURITY: Final = {
+    "hawk": {
+        "type": "http",
+        "scheme": "hawk",
+        "description": (
+            "The header `Authorization: Hawk id=…, ts=…, nonce=…, mac=…` signs method, raw path and query, "
+            "host and port with the client's access token (SHA-256); `hash` signs the body as well, and "
+            "`ext` carries the certificate of temporary credentials and `authorizedScopes`. Every client of "
+            "Taskcluster makes it from `TASKCLUSTER_CLIENT_ID` and `TASKCLUSTER_ACCESS_TOKEN`. This page cannot."
+        ),
+    },
+    "bewit": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "bewit",
+        "description": "The signature of a URL that anybody may GET until it ends.",
+    },
+}
+
+_Reference = dict[str, Any]
+_Known = Mapping[tuple[Any, JsonSchemaMode], _Reference]
+"""The reference to each shape, as it is sent and as it is answered."""
 
 
 def openapi(apis: Iterable[Api], version: str) -> dict[str, Any]:
@@ -18,16 +52,13 @@ def openapi(apis: Iterable[Api], version: str) -> dict[str, Any]:
     table = [(api, endpoint) for api in apis for endpoint in api.endpoints]
     inputs = {endpoint.input for _, endpoint in table if endpoint.input is not None}
     outputs = {endpoint.output for _, endpoint in table if endpoint.output is not None} | {ErrorResponse}
-    shapes: list[tuple[type[Wire], Any]] = [
+    shapes: list[tuple[type[Wire], JsonSchemaMode]] = [
         *((shape, "validation") for shape in sorted(inputs, key=_name)),
         *((shape, "serialization") for shape in sorted(outputs, key=_name)),
     ]
-    references, definitions = models_json_schema(shapes, by_alias=True, ref_template=_REFERENCE)
-    known = {shape: reference for (shape, _), reference in references.items()}
-    paths: dict[str, dict[str, Any]] = {}
-    for api, endpoint in table:
-        path = api.base_path + endpoint.route.replace("<", "{").replace(">", "}")
-        paths.setdefault(path, {})[endpoint.method] = _operation(api, endpoint, known)
+    known, definitions = models_json_schema(
+        shapes, by_alias=True, ref_template=_SCHEMA, schema_generator=WireSchema
+    )
     return {
         "openapi": "3.1.0",
         "info": {
@@ -35,8 +66,16 @@ def openapi(apis: Iterable[Api], version: str) -> dict[str, Any]:
             "version": version,
             "description": "A Taskcluster-compatible queue whose state and messages commit together.",
         },
-        "paths": paths,
-        "components": {"schemas": definitions.get("$defs", {})},
+        "tags": [{"name": name} for name in dict.fromkeys(_tag(api, endpoint) for api, endpoint in table)],
+        "paths": _paths(table, known),
+        "components": {
+            "schemas": definitions.get("$defs", {}),
+            "responses": {
+                _refusal_name(status): _refusal(status, text, known[ErrorResponse, "serialization"])
+                for status, text in _REFUSALS.items()
+            },
+            "securitySchemes": _SECURITY,
+        },
     }
 
 
@@ -44,41 +83,72 @@ def _name(shape: type[Wire]) -> str:
     return shape.__name__
 
 
-def _operation(api: Api, endpoint: Endpoint, known: Mapping[Any, dict[str, Any]]) -> dict[str, Any]:
+def _tag(api: Api, endpoint: Endpoint) -> str:
+    return f"{api.title}: {endpoint.category}"
+
+
+def _paths(table: Iterable[tuple[Api, Endpoint]], known: _Known) -> dict[str, dict[str, Any]]:
+    """The operations by path. Paths that differ in the names of parameters alone are one path here."""
+    paths: dict[str, dict[str, Any]] = {}
+    spelled: dict[str, str] = {}
+    for api, endpoint in table:
+        path = api.base_path + endpoint.route.replace("<", "{").replace(">", "}")
+        path = spelled.setdefault(re.sub(r"\{\w+\}", "{}", path), path)
+        paths.setdefault(path, {})[endpoint.method] = _operation(api, endpoint, path, known)
+    return paths
+
+
+def _operation(api: Api, endpoint: Endpoint, path: str, known: _Known) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": f"{api.service}.{endpoint.name}",
-        "tags": [f"{api.title}: {endpoint.category}"],
+        "tags": [_tag(api, endpoint)],
         "summary": endpoint.title,
         "description": _description(endpoint),
         "deprecated": endpoint.stability == "deprecated",
-        "parameters": _parameters(endpoint),
-        "responses": {
-            "200": {"description": "Done", "content": _content(known.get(endpoint.output))},
-            "default": {"description": "Refused", "content": _content(known[ErrorResponse])},
-        },
+        "security": _security(endpoint),
+        "parameters": _parameters(endpoint, path),
+        "responses": {**_success(endpoint, known), **_refusals(endpoint)},
     }
     if endpoint.input is not None:
-        operation["requestBody"] = {"required": True, "content": _content(known[endpoint.input])}
+        operation["requestBody"] = {
+            "required": True,
+            "content": _content(
+                known[endpoint.input, "validation"], REQUESTS.get(endpoint.input.schema_name)
+            ),
+        }
     return operation
 
 
 def _description(endpoint: Endpoint) -> str:
+    parts = [endpoint.description]
+    if endpoint.scopes is not None:
+        parts.append(f"Scopes: `{endpoint.scopes}`")
+    if endpoint.stability != "stable":
+        parts.append(f"Stability: {endpoint.stability}")
+    return "\n\n".join(parts)
+
+
+def _security(endpoint: Endpoint) -> list[dict[str, list[str]]]:
+    """No credentials may do as well: then the scopes are those of the anonymous role."""
     if endpoint.scopes is None:
-        return endpoint.description
-    return f"{endpoint.description}\n\nScopes: `{endpoint.scopes}`"
+        return []
+    signed: list[dict[str, list[str]]] = [{"hawk": []}]
+    if endpoint.method == "get":
+        signed.append({"bewit": []})
+    return [*signed, {}]
 
 
-def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
-    names = [part[1:-1] for part in endpoint.route.split("/") if part.startswith("<")]
+def _parameters(endpoint: Endpoint, path: str) -> list[dict[str, Any]]:
+    spelled = re.findall(r"\{(\w+)\}", path)
     return [
         *(
             {
                 "name": name,
                 "in": "path",
                 "required": True,
-                "schema": {"type": "string", "pattern": f"^(?:{PARAMETER_PATTERNS[name]})$"},
+                "schema": {"type": "string", "pattern": f"^(?:{PARAMETER_PATTERNS[parameter]})$"},
             }
-            for name in names
+            for name, parameter in zip(spelled, endpoint.args, strict=True)
         ),
         *(
             {
@@ -91,5 +161,46 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
     ]
 
 
-def _content(schema: dict[str, Any] | None) -> dict[str, Any]:
-    return {"application/json": {"schema": schema or {"type": "object"}}}
+def _success(endpoint: Endpoint, known: _Known) -> dict[str, Any]:
+    if endpoint.output is None:
+        content = _content({"type": "object"})
+    else:
+        reference = known[endpoint.output, "serialization"]
+        content = _content(reference, RESPONSES.get(endpoint.output.schema_name))
+    if endpoint.redirects:
+        location = {"location": {"schema": {"type": "string", "format": "uri"}}}
+        return {"303": {"description": "It is at this address", "headers": location, "content": content}}
+    if endpoint.output is None and endpoint.method != "get":
+        return {"204": {"description": "Done"}}
+    return {"200": {"description": "Done", "content": content}}
+
+
+def _refusals(endpoint: Endpoint) -> dict[str, Any]:
+    statuses = {400, 503}
+    if endpoint.scopes is not None:
+        statuses |= {401, 403}
+    if endpoint.args:
+        statuses |= {404} if endpoint.method == "get" else {404, 409}
+    if endpoint.input is not None:
+        statuses.add(413)
+    return {
+        str(status): {"$ref": f"#/components/responses/{_refusal_name(status)}"}
+        for status in sorted(statuses)
+    }
+
+
+def _refusal_name(status: int) -> str:
+    return f"Refused{status}"
+
+
+def _refusal(status: int, text: str, schema: _Reference) -> dict[str, Any]:
+    codes = [code for code, of_code in ERROR_STATUS.items() if of_code == status] or ["InternalServerError"]
+    listed = ", ".join(f"`{code}`" for code in codes)
+    return {"description": f"{text} ({listed}).", "content": _content(schema)}
+
+
+def _content(schema: _Reference, examples: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    media: dict[str, Any] = {"schema": schema}
+    if examples:
+        media["examples"] = {label: {"value": value} for label, value in examples.items()}
+    return {"application/json": media}

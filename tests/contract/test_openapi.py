@@ -1,0 +1,91 @@
+"""The OpenAPI document: valid, complete, and with examples that the shapes accept."""
+
+import re
+from typing import Any, Final
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import TypeAdapter
+
+from queue_service.api.apis import APIS
+from queue_service.api.examples import REQUESTS, RESPONSES
+from queue_service.api.openapi import openapi
+from schemas.base import Wire
+
+DOCUMENT: Final = openapi(APIS, "1.2.3")
+TABLE: Final = {
+    f"{api.service}.{endpoint.name}": (api, endpoint) for api in APIS for endpoint in api.endpoints
+}
+OPERATIONS: Final[dict[str, dict[str, Any]]] = {
+    operation["operationId"]: operation
+    for methods in DOCUMENT["paths"].values()
+    for operation in methods.values()
+}
+INPUTS: Final = {endpoint.input for _, endpoint in TABLE.values() if endpoint.input is not None}
+OUTPUTS: Final = {endpoint.output for _, endpoint in TABLE.values() if endpoint.output is not None}
+PROBLEM: Final = {"$ref": "#/components/responses/Refused403"}
+
+
+def test_the_document_is_valid() -> None:
+    OpenAPIV31SpecValidator(DOCUMENT).validate()
+
+
+def test_every_endpoint_is_an_operation() -> None:
+    assert set(OPERATIONS) == set(TABLE)
+    assert len(OPERATIONS) == sum(len(methods) for methods in DOCUMENT["paths"].values())
+
+
+def test_no_two_paths_have_the_same_form() -> None:
+    forms = [re.sub(r"\{\w+\}", "{}", path) for path in DOCUMENT["paths"]]
+    assert len(forms) == len(set(forms))
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_an_operation_has_the_parameters_of_its_path(name: str) -> None:
+    (path,) = [
+        path
+        for path, methods in DOCUMENT["paths"].items()
+        if any(operation["operationId"] == name for operation in methods.values())
+    ]
+    listed = [part["name"] for part in OPERATIONS[name]["parameters"] if part["in"] == "path"]
+    assert listed == re.findall(r"\{(\w+)\}", path)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_an_operation_tells_how_to_sign_and_what_is_refused(name: str) -> None:
+    _, endpoint = TABLE[name]
+    operation = OPERATIONS[name]
+    assert ({"hawk": []} in operation["security"]) == (endpoint.scopes is not None)
+    assert (operation["responses"].get("403") == PROBLEM) == (endpoint.scopes is not None)
+    assert "400" in operation["responses"]
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_an_operation_succeeds_in_one_way(name: str) -> None:
+    _, endpoint = TABLE[name]
+    succeeding = [status for status in OPERATIONS[name]["responses"] if status < "400"]
+    wanted = "200" if endpoint.output is not None or endpoint.method == "get" else "204"
+    assert succeeding == (["303"] if endpoint.redirects else [wanted])
+
+
+def _by_name(shapes: set[type[Wire]]) -> dict[str, type[Wire]]:
+    return {shape.schema_name: shape for shape in shapes}
+
+
+@pytest.mark.parametrize("examples", [REQUESTS, RESPONSES], ids=["requests", "responses"])
+def test_every_body_has_an_example_and_no_example_is_left_over(examples: dict[str, Any]) -> None:
+    assert set(examples) == set(_by_name(INPUTS if examples is REQUESTS else OUTPUTS))
+
+
+@pytest.mark.parametrize(("name", "shape"), sorted(_by_name(INPUTS | OUTPUTS).items()))
+def test_an_example_is_what_its_shape_accepts(name: str, shape: type[Wire]) -> None:
+    for example in {**REQUESTS, **RESPONSES}[name].values():
+        value = TypeAdapter(shape).validate_python(example)
+        sent = TypeAdapter(shape).dump_python(value, mode="json", by_alias=True, exclude_unset=True)
+        assert sent == example
+
+
+def test_a_task_that_is_shown_may_be_the_smallest() -> None:
+    content = OPERATIONS["queue.createTask"]["requestBody"]["content"]["application/json"]
+    shown = {label: set(example["value"]) for label, example in content["examples"].items()}
+    assert min(shown.values(), key=len) == {"taskQueueId", "created", "deadline", "payload", "metadata"}
