@@ -120,3 +120,15 @@ def test_a_token_is_never_shown() -> None:
         static_clients=[{"clientId": "static/a", "accessToken": "hush" * 6, "scopes": []}],
     )
     assert "hush" not in repr(settings)
+
+
+def test_exchanges_of_a_worker_manager_are_separated_by_commas() -> None:
+    assert Settings().removal_exchanges == ()
+    named = Settings(worker_removal_exchanges="exchange/wm/stopped, exchange/wm/removed,,exchange/wm/stopped")
+    assert named.removal_exchanges == ("exchange/wm/stopped", "exchange/wm/removed")
+
+
+@pytest.mark.parametrize("names", ["exchange/é", "a,b\nc", "x" * 256])
+def test_a_name_that_no_exchange_can_have_is_refused(names: str) -> None:
+    with pytest.raises(ValidationError, match="worker_removal_exchanges"):
+        Settings(worker_removal_exchanges=names)
