@@ -9,6 +9,7 @@ from queue_service.core.limits import Limits
 from tests.api.databases import PostgresDatabase, SqliteDatabase
 from tests.api.manual_clock import ManualClock
 from tests.api.running_queue import RunningQueue
+from tests.api.secured_queue import SecuredQueue
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -90,5 +91,28 @@ async def second(
         yield queue
         return
     running = RunningQueue(database_url, clock, limits=limits, long_poll=long_poll)
+    yield running
+    await running.close()
+
+
+@pytest.fixture
+async def secured(database_url: str, clock: ManualClock, limits: Limits) -> AsyncIterator[SecuredQueue]:
+    """A service that knows its callers, started for the first time."""
+    running = SecuredQueue(database_url, clock, limits=limits)
+    await running.begin()
+    yield running
+    await running.close()
+
+
+@pytest.fixture
+async def other_process(
+    secured: SecuredQueue, database_url: str, database_kind: str, clock: ManualClock, limits: Limits
+) -> AsyncIterator[SecuredQueue]:
+    """Another process of the secured service; on SQLite, which has only one, the same."""
+    if database_kind == "sqlite":
+        yield secured
+        return
+    running = SecuredQueue(database_url, clock, limits=limits)
+    await running.begin()
     yield running
     await running.close()
