@@ -25,7 +25,8 @@ METHOD = """\
 One file of random bytes, sent and fetched by a client that does nothing else (sendfile up, one buffer down)
 in a process of its own. Artifact: the part of the service that keeps artifacts, alone in a process; an upload
 is answered when its bytes are on the disk (fsync). Copy: an aiohttp server that writes the body to a file and
-sends it, with and without fsync. The three take turns, so that other work on the machine meets them alike.
+sends it, with and without fsync. The three take turns, 3 times, so that other work on the machine meets them
+alike.
 Processor time is the server's, memory its resident part before a round and the most it ever had."""
 TARGET = "Target: 1 GB up and down at 60 % of plain file copy or more, memory flat"
 
@@ -49,7 +50,7 @@ class Peer:
 
 async def run(environment: Environment, *, quick: bool) -> Section:
     section = Section("Artifacts on local disk", METHOD, notes=[TARGET])
-    size, rounds = (QUICK_SIZE, 1) if quick else (SIZE, 5)
+    size, rounds = (QUICK_SIZE, 1) if quick else (SIZE, 3)
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="taskbus-bench-")))
         source = folder / "source"
