@@ -31,7 +31,8 @@ _SECURITY: Final = {
             "The header `Authorization: Hawk id=…, ts=…, nonce=…, mac=…` signs method, raw path and query, "
             "host and port with the client's access token (SHA-256); `hash` signs the body as well, and "
             "`ext` carries the certificate of temporary credentials and `authorizedScopes`. Every client of "
-            "Taskcluster makes it from `TASKCLUSTER_CLIENT_ID` and `TASKCLUSTER_ACCESS_TOKEN`. This page cannot."
+            "Taskcluster makes it from `TASKCLUSTER_CLIENT_ID` and `TASKCLUSTER_ACCESS_TOKEN`. "
+            "This page cannot."
         ),
     },
     "bewit": {
