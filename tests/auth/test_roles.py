@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from queue_service.auth.roles import ExpansionTooLarge, Roles, find_cycle, role_scope_problem
-from queue_service.auth.scopes import ScopeSet, normal_form, satisfies
+from queue_service.auth.scopes import ScopeSet, normal_form
 from tests.auth import naive
 from tests.auth.strategies import any_tables, role_scopes, tables
 
@@ -135,14 +135,14 @@ def test_nested_patterns_all_grant() -> None:
 # ---- properties ----------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(tables(), some_scopes)
 def test_an_expansion_is_that_of_the_table_row_by_row(table: dict[str, list[str]], held: list[str]) -> None:
     assume(not naive.has_cycle(table))
     assert Roles(table).expand(held).scopes == normal_form(naive.expand(table, held))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(tables(), some_scopes)
 def test_an_expansion_is_a_fixpoint(table: dict[str, list[str]], held: list[str]) -> None:
     assume(not naive.has_cycle(table))
@@ -151,7 +151,7 @@ def test_an_expansion_is_a_fixpoint(table: dict[str, list[str]], held: list[str]
     assert roles.expand(once.scopes) == once
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(tables(), some_scopes, some_scopes)
 def test_who_has_more_gets_more(table: dict[str, list[str]], held: list[str], more: list[str]) -> None:
     assume(not naive.has_cycle(table))
@@ -160,14 +160,14 @@ def test_who_has_more_gets_more(table: dict[str, list[str]], held: list[str], mo
     assert all(wider.satisfies(scope) for scope in roles.expand(held).scopes)
 
 
-@settings(deadline=None)
-@given(tables(), role_scopes, role_scopes)
+@settings(deadline=None, max_examples=60)
+@given(tables(), role_scopes, st.integers(0, 12))
 def test_a_scope_grants_all_that_those_it_satisfies_do(
-    table: dict[str, list[str]], wide: str, narrow: str
+    table: dict[str, list[str]], narrow: str, kept: int
 ) -> None:
-    assume(satisfies(wide, narrow) and not naive.has_cycle(table))
+    assume(not naive.has_cycle(table))
     roles = Roles(table)
-    wider = roles.expand([wide])
+    wider = roles.expand([narrow.removesuffix("*")[:kept] + "*"])
     assert all(wider.satisfies(scope) for scope in roles.expand([narrow]).scopes)
 
 
