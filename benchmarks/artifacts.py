@@ -26,8 +26,7 @@ One file of random bytes, sent and fetched by a client that does nothing else (s
 in a process of its own. Artifact: the part of the service that keeps artifacts, alone in a process; an upload
 is answered when its bytes are on the disk (fsync). Copy: an aiohttp server that writes the body to a file and
 sends it, with and without fsync. The three take turns, 3 times, so that other work on the machine meets them
-alike.
-Processor time is the server's, memory its resident part before a round and the most it ever had."""
+alike. Processor time is the server's, memory its resident part before a round and the most it ever had."""
 TARGET = "Target: 1 GB up and down at 60 % of plain file copy or more, memory flat"
 
 MEGABYTE: Final = 1e6
