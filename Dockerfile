@@ -7,7 +7,7 @@ COPY schemas schemas
 COPY events events
 COPY queue_service queue_service
 COPY taskbus taskbus
-RUN pip install --no-cache-dir '.[server,postgres]' && rm -rf /build
+RUN pip install --no-cache-dir '.[server,postgres,s3]' && rm -rf /build
 
 # The commands that a worker runs have the rights of this account, and no others.
 RUN useradd --create-home --shell /usr/sbin/nologin taskbus
