@@ -12,10 +12,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
+from taskbus import Credentials
+
 START_SECONDS: Final = 30.0
 """For a program to say that it is ready; two cores may be shared with other suites."""
 
 LAST_WORDS_SECONDS: Final = 1.0
+
+ROOT: Final = Credentials("static/taskbus/root", "the-tests-know-this-access-token-of-root-1234")
+"""The client that may do everything on every server of these tests."""
 
 MAX_LINE: Final = 1024 * 1024
 """Bytes; a log line with a traceback is long."""
@@ -155,8 +160,8 @@ P = TypeVar("P", bound=Program)
 class Programs:
     """Starts the commands of ``taskbus`` in one folder; use it as a context manager.
 
-    Settings are given as keywords: ``database_url=…`` is ``TASKBUS_DATABASE_URL``. Ports are free ones unless
-    said otherwise, and of our own environment's settings none is passed on.
+    Settings are given as keywords: ``database_url=…`` is ``TASKBUS_DATABASE_URL``. Ports are free ones and
+    the root client is :data:`ROOT` unless said otherwise. Our own environment's settings are not passed on.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -190,20 +195,35 @@ class Programs:
         await program.line("background work runs")
         return program
 
-    async def worker(self, root_url: str, task_queue_id: str, *arguments: str) -> Program:
+    async def worker(
+        self,
+        root_url: str,
+        task_queue_id: str,
+        *arguments: str,
+        credentials: Credentials = ROOT,
+    ) -> Program:
         """``taskbus worker``, about to ask for work."""
-        program = await self.run("worker", "--queue", task_queue_id, *arguments, root_url=root_url)
+        program = await self.run(
+            "worker", "--queue", task_queue_id, *arguments, credentials=credentials, root_url=root_url
+        )
         await program.line("takes tasks of", task_queue_id)
         return program
 
-    async def run(self, *arguments: str, **settings: object) -> Program:
-        """Any command, just started."""
-        return await self._start(Program, *arguments, **settings)
+    async def run(
+        self, *arguments: str, credentials: Credentials | None = None, **settings: object
+    ) -> Program:
+        """Any command, just started; ``credentials`` are in its environment."""
+        return await self._start(Program, *arguments, credentials=credentials, **settings)
 
-    async def _start(self, kind: type[P], *arguments: str, **settings: object) -> P:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("TASKBUS_")}
-        ours = {"port": 0, "amqp_port": 0, "log_format": "json", "no_auth": True, **settings}
+    async def _start(
+        self, kind: type[P], *arguments: str, credentials: Credentials | None = None, **settings: object
+    ) -> P:
+        private = ("TASKBUS_", "TASKCLUSTER_")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(private)}
+        root = {"root_client_id": ROOT.client_id, "root_access_token": ROOT.access_token}
+        ours = {"port": 0, "amqp_port": 0, "log_format": "json", **root, **settings}
         environment |= {f"TASKBUS_{name.upper()}": str(value) for name, value in ours.items()}
+        environment |= {} if credentials is None else credentials.to_env()
         output, output_end = await _output_pipe()
         with output_end:
             process = await asyncio.create_subprocess_exec(

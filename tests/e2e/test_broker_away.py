@@ -12,7 +12,7 @@ from taskbus import Queue, task_definition
 from tests.e2e.history import copies, expected_of, problems
 from tests.e2e.load import Load
 from tests.e2e.observer import Observer
-from tests.e2e.programs import Programs
+from tests.e2e.programs import ROOT, Programs
 from tests.e2e.promise import assert_kept
 from tests.events.proxy import Proxy
 
@@ -56,7 +56,7 @@ async def long_and_short_life_before_a_third(
     long, short, third = slugid(), slugid(), slugid()
     group = slugid()
     dependencies = {long: (), short: (), third: (long, short)}
-    async with Queue(root_url, retries=0) as queue:
+    async with Queue(root_url, credentials=ROOT, retries=0) as queue:
 
         async def claim(task_id: str) -> int:
             (claim,) = await queue.claim_work(f"{task_id}/work", worker_group="g", worker_id="w")
@@ -92,7 +92,8 @@ async def test_lost_under_load_nothing_is_lost_and_the_order_is_kept(
 ) -> None:
     async with Proxy(rabbitmq_url) as broker:
         amqp_url = broker.url + "?heartbeat=1"
-        server = await taskbus.serve(**quick, database_url=postgres_database_url, amqp_url=amqp_url)
+        settings = {**quick, "database_url": postgres_database_url, "amqp_url": amqp_url}
+        server = await taskbus.serve(**settings, no_auth=True)
         async with Load(server.root_url, name, tasks=60) as load:
             working = asyncio.create_task(load.run())
             for enough in moments:

@@ -35,7 +35,8 @@ async def test_calls_are_refused_and_all_goes_on_when_it_is_back(
     name: str,
 ) -> None:
     async with Proxy(postgres_database_url) as database:
-        server = await taskbus.serve(**quick, database_url=database.url, amqp_url=rabbitmq_url)
+        settings = {**quick, "database_url": database.url, "amqp_url": rabbitmq_url}
+        server = await taskbus.serve(**settings, no_auth=True)
         async with Load(server.root_url, name, tasks=60) as load:
             working = asyncio.create_task(load.run())
             assert await observer.has_heard(60)

@@ -26,7 +26,7 @@ async def test_killed_at_any_moment_under_load_it_loses_nothing(
     rabbitmq_url: str,
     name: str,
 ) -> None:
-    settings = {**quick, "database_url": database_url, "amqp_url": rabbitmq_url}
+    settings = {**quick, "database_url": database_url, "amqp_url": rabbitmq_url, "no_auth": True}
     server = await taskbus.serve(**settings)
     async with Load(server.root_url, name, TASKS) as load:
         working = asyncio.create_task(load.run())
@@ -54,7 +54,7 @@ async def test_killed_between_two_effects_it_loses_nothing(
     point: str,
     twice: bool,
 ) -> None:
-    settings = {**quick, "database_url": postgres_database_url, "amqp_url": rabbitmq_url}
+    settings = {**quick, "database_url": postgres_database_url, "amqp_url": rabbitmq_url, "no_auth": True}
     server = await taskbus.serve(**settings, crash_at=point)
     async with Load(server.root_url, name, TASKS) as load:
         working = asyncio.create_task(load.run())

@@ -13,7 +13,7 @@ import pytest
 
 from schemas.ids import slugid
 from taskbus import Queue, task_definition
-from tests.e2e.programs import Programs
+from tests.e2e.programs import ROOT, Programs
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
 
@@ -76,7 +76,7 @@ async def test_programs_bound_to_a_route_hear_the_end_of_its_task(taskbus: Progr
         assert await asyncio.to_thread(program.listens.wait, HEAR_SECONDS), program.name
 
     other, ours = slugid(), slugid()
-    async with Queue(server.root_url) as client:
+    async with Queue(server.root_url, credentials=ROOT) as client:
         await client.create_task(other, task_definition({}, queue="e2e/any", routes=["ci.branch"]))
         await client.create_task(ours, task_definition({}, queue="e2e/any", routes=["ci.main"]))
         for claim in await client.claim_work("e2e/any", worker_group="g", worker_id="w", tasks=2):

@@ -13,7 +13,7 @@ from taskbus import Queue, task_definition
 from tests.e2e.history import copies, problems
 from tests.e2e.load import Load
 from tests.e2e.observer import Observer
-from tests.e2e.programs import START_SECONDS, Programs
+from tests.e2e.programs import ROOT, START_SECONDS, Programs
 from tests.e2e.promise import assert_kept
 from tests.events.proxy import Proxy
 
@@ -43,7 +43,10 @@ async def test_what_happens_in_one_process_is_at_once_known_in_the_others(
     )
     queue_id, delays = f"{name}/work", []
     dependencies: dict[str, tuple[str, ...]] = {}
-    async with Queue(one.root_url) as here, Queue(other.root_url) as there:
+    async with (
+        Queue(one.root_url, credentials=ROOT) as here,
+        Queue(other.root_url, credentials=ROOT) as there,
+    ):
 
         async def create(*dependencies_: str) -> str:
             dependencies[task_id := slugid()] = dependencies_
@@ -79,7 +82,7 @@ async def test_of_two_loops_one_publishes_and_the_other_takes_over(
     taskbus: Programs, observer: Observer, settings: dict[str, Any], name: str
 ) -> None:
     lease = 3.0
-    settings["relay_lease"] = lease
+    settings |= {"relay_lease": lease, "no_auth": True}
     api, first = await asyncio.gather(taskbus.api(**settings), taskbus.loops(**settings))
     await first.line(PUBLISHES)
     second = await taskbus.loops(**settings)

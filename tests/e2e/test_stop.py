@@ -13,7 +13,7 @@ from schemas.ids import slugid
 from taskbus import Queue, task_definition
 from tests.e2e.history import problems
 from tests.e2e.observer import Observer
-from tests.e2e.programs import Programs
+from tests.e2e.programs import ROOT, Programs
 from tests.events.proxy import Proxy
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
@@ -35,7 +35,7 @@ async def test_sigterm_ends_in_order_and_a_restart_continues(
         await broker.refuse()
         settings = {**quick, "long_poll": 20, "database_url": database_url, "amqp_url": broker.url}
         server = await taskbus.serve(**settings)
-        async with Queue(server.root_url, retries=0) as queue:
+        async with Queue(server.root_url, credentials=ROOT, retries=0) as queue:
             idle = [
                 asyncio.create_task(
                     queue.claim_work(f"{name}/idle", worker_group="g", worker_id=f"w{number}")
@@ -57,7 +57,7 @@ async def test_sigterm_ends_in_order_and_a_restart_continues(
 
         await broker.accept()
         server = await taskbus.serve(**settings)
-        async with Queue(server.root_url) as queue:
+        async with Queue(server.root_url, credentials=ROOT) as queue:
             statuses = await queue.statuses(ids)
             assert set(answered) <= statuses.keys()
             claimed = await queue.claim_work(f"{name}/work", worker_group="g", worker_id="w", tasks=32)
