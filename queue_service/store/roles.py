@@ -18,7 +18,7 @@ ALL: Final = select(roles).order_by(roles.c.role_id)
 PAGE: Final = ALL.where(roles.c.role_id > bindparam("after", type_=Text)).limit(
     bindparam("wanted", type_=Integer)
 )
-ALL_SCOPES: Final = select(roles.c.role_id, roles.c.scopes)
+ALL_SCOPES: Final = select(roles.c.role_id, roles.c.scopes).order_by(roles.c.role_id)
 _MUTABLE: Final = ("scopes", "description", "last_modified")
 _COLUMNS: Final = ("role_id", "created", *_MUTABLE)
 INSERT: Final = (
