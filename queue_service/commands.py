@@ -19,6 +19,7 @@ from queue_service.api_processes import LISTEN_FD, ApiProcesses, inherited_liste
 from queue_service.artifact_storage import ArtifactStorageUnusable
 from queue_service.auth.temporary import Issuer
 from queue_service.clock import SystemClock
+from queue_service.http_protocol import HttpProtocol
 from queue_service.logs import configure_logs
 from queue_service.secret_key import NoSecretKey, key_file
 from queue_service.service import ROLES, SchemaOutdated, Service
@@ -267,6 +268,7 @@ async def _serve_http(service: Service, listener: socket.socket, stop: asyncio.E
         timeout_graceful_shutdown=STOP_SECONDS,
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         ws="none",
+        http=HttpProtocol,
     )
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]

@@ -328,8 +328,17 @@ def _validated(request: _Request) -> Wire | None:
 
 
 def _request_id() -> bytes:
-    """A fresh UUID. It tells requests apart and is no secret, so it need not cost a system call."""
-    return str(uuid.UUID(int=random.getrandbits(128), version=4)).encode()
+    """A fresh UUID (version 4). It tells requests apart and is no secret, so a cheap one does."""
+    digits = b"%032x" % random.getrandbits(128)
+    variant = b"89ab"[digits[16] & 3 : (digits[16] & 3) + 1]
+    return b"%b-%b-4%b-%b%b-%b" % (
+        digits[:8],
+        digits[8:12],
+        digits[13:16],
+        variant,
+        digits[17:20],
+        digits[20:],
+    )
 
 
 async def _disconnected(receive: Receive) -> None:
