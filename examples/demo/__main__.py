@@ -21,7 +21,14 @@ from events import Listener, TaskCompleted, TaskRunning
 from examples.demo.check import check_record, check_takeover
 from examples.demo.choice import Choice
 from examples.demo.graph import SCHEDULER, TASK_QUEUE, Graph, project_graph, submit
-from examples.demo.parts import ListenerProcess, Service, start_listener, start_service, start_worker
+from examples.demo.parts import (
+    ListenerProcess,
+    Service,
+    start_listener,
+    start_service,
+    start_worker,
+    worker_client,
+)
 from examples.demo.processes import Child, Children, DemoFailed
 from examples.demo.record import read_records
 from examples.demo.report import REPORT
@@ -88,10 +95,13 @@ async def demo(directory: Path, keep: bool) -> list[str]:
 async def set_stage(children: Children, directory: Path, graph: Graph, record: Path) -> Stage:
     """Start everything."""
     service = await start_service(children, directory)
-    workers = {worker_id: await start_worker(children, service, worker_id) for worker_id in WORKERS}
+    credentials = await worker_client(service)
+    workers = {
+        worker_id: await start_worker(children, service, worker_id, credentials) for worker_id in WORKERS
+    }
     kinds = Counter(task.tags["kind"] for task in graph.values())
     print(f"service   {service.root_url}, events on {service.amqp_url}")
-    print(f"workers   {', '.join(map(str, workers.values()))}")
+    print(f"workers   {', '.join(map(str, workers.values()))}, as the client {credentials.client_id}")
     print(f"tasks     {', '.join(f'{count} {kind}' for kind, count in kinds.items())}\n", flush=True)
     # Last: from now on the screen is the listener's.
     return Stage(children, service, workers, await start_listener(children, service, record))
@@ -106,7 +116,7 @@ async def play(stage: Stage, group_id: str, graph: Graph) -> str:
     choice = Choice(len(graph))
     heard = asyncio.Condition()
     async with (
-        Queue(service.root_url, connections=CONNECTIONS) as queue,
+        Queue(service.root_url, credentials=service.root, connections=CONNECTIONS) as queue,
         Listener(service.amqp_url, name="demo") as events,
     ):
 
@@ -155,7 +165,9 @@ The service and a worker go on until Ctrl-C; the listener's record is {record}. 
 
   . {Path(sys.prefix) / "bin" / "activate"}
   export TASKBUS_ROOT_URL={stage.service.root_url} TASKBUS_AMQP_URL={stage.service.amqp_url}
+  export {" ".join(f"{name}={value}" for name, value in stage.service.root.to_env().items())}
   taskbus task list --group {group_id}
+  taskbus queue workers {TASK_QUEUE}
   taskbus listen all --queue 'demo/*' &
   taskbus task create --queue {TASK_QUEUE} --wait -- echo hello""",
         flush=True,

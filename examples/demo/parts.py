@@ -4,11 +4,14 @@ import asyncio
 import re
 import socket
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from examples.demo.graph import TASK_QUEUE
 from examples.demo.processes import Child, Children
+from schemas.ids import slugid
+from taskbus import Auth, Credentials
 
 START_SECONDS: Final = 30.0
 CLAIM_SECONDS: Final = 4
@@ -16,6 +19,7 @@ CLAIM_SECONDS: Final = 4
 CONCURRENCY: Final = 4
 """Tasks that a worker runs at once."""
 WORKER_GROUP: Final = "demo"
+ROOT_CLIENT_ID: Final = "static/demo/root"
 
 _ANNOUNCED: Final = re.compile(
     r"HTTP API +(?P<root_url>\S+).*AMQP +amqp://guest:\*+@(?P<broker>\S+)", re.DOTALL
@@ -23,38 +27,53 @@ _ANNOUNCED: Final = re.compile(
 
 
 class Service(NamedTuple):
-    """Where the service is reached."""
+    """Where the service is reached, and as whom one may do everything there."""
 
     root_url: str
     amqp_url: str
+    root: Credentials
 
 
 async def start_service(children: Children, directory: Path) -> Service:
     """Start the service on free ports, with SQLite and the built-in broker; returns when it serves."""
+    root = Credentials(ROOT_CLIENT_ID, slugid() + slugid())
     settings = {
         "TASKBUS_PORT": "0",
         "TASKBUS_AMQP_PORT": "0",
         "TASKBUS_DATABASE_URL": f"sqlite:///{directory / 'taskbus.sqlite'}",
         "TASKBUS_CLAIM_TIMEOUT": str(CLAIM_SECONDS),
-        "TASKBUS_NO_AUTH": "1",
+        "TASKBUS_ROOT_CLIENT_ID": root.client_id,
+        "TASKBUS_ROOT_ACCESS_TOKEN": root.access_token,
     }
     child = await children.start("service", "taskbus", "serve", settings=settings, stdout="pipe")
-    return await children.during(_announced(child), START_SECONDS, "the service")
+    return await children.during(_announced(child, root), START_SECONDS, "the service")
 
 
-async def _announced(child: Child) -> Service:
+async def _announced(child: Child, root: Credentials) -> Service:
     assert child.process.stdout is not None
     said = ""
     async for line in child.process.stdout:
         said += line.decode()
         if found := _ANNOUNCED.search(said):
-            return Service(found["root_url"], f"amqp://guest:guest@{found['broker']}")
+            return Service(found["root_url"], f"amqp://guest:guest@{found['broker']}", root)
     await child.ended
     raise child.failure()
 
 
-async def start_worker(children: Children, service: Service, worker_id: str) -> Child:
-    """Start a worker."""
+async def worker_client(service: Service) -> Credentials:
+    """A client for the workers, which may work on the demo's tasks and do nothing else."""
+    scopes = [f"queue:claim-work:{TASK_QUEUE}", f"queue:worker-id:{WORKER_GROUP}/*"]
+    async with Auth(service.root_url, credentials=service.root) as auth:
+        made = await auth.create_client(
+            "demo/worker", scopes=scopes, expires=datetime.now(UTC) + timedelta(days=1)
+        )
+    return Credentials(made.client_id, made.access_token)
+
+
+async def start_worker(
+    children: Children, service: Service, worker_id: str, credentials: Credentials
+) -> Child:
+    """Start a worker, which reads its credentials from its environment."""
     options = {
         "--queue": TASK_QUEUE,
         "--worker-group": WORKER_GROUP,
@@ -64,7 +83,7 @@ async def start_worker(children: Children, service: Service, worker_id: str) -> 
         "--drain": "1s",
     }
     arguments = [word for option in options.items() for word in option]
-    return await children.start(worker_id, "taskbus", "worker", *arguments)
+    return await children.start(worker_id, "taskbus", "worker", *arguments, settings=credentials.to_env())
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from typing import IO, Any, Final, Literal, Self, TypeVar
 from examples.demo.graph import ROOT
 from taskbus.guard import Guard
 
+SETTINGS: Final = ("TASKBUS_", "TASKCLUSTER_")
+"""How variables of Taskbus begin, credentials among them."""
 STOP_SECONDS: Final = 10.0
 LOG_TAIL: Final = 15
 """Lines of a process's log that an error shows."""
@@ -77,9 +79,9 @@ class Children:
     ) -> Child:
         """Start ``python -m <arguments>``. Its log is ``<name>.log``.
 
-        ``settings`` are added to our environment, without the settings of Taskbus that may be in it.
+        ``settings`` are added to our environment, without what of Taskbus may be in it.
         """
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("TASKBUS_")}
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(SETTINGS)}
         log = self._logs / f"{name}.log"
         with log.open("wb") as file:
             outputs: dict[str, IO[bytes] | int | None] = {

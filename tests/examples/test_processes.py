@@ -52,7 +52,8 @@ async def test_a_process_gets_its_settings_and_none_of_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TASKBUS_AMQP_URL", "amqp://somewhere.else")
-    program = "import os; print({name for name in os.environ if name.startswith('TASKBUS_')})"
+    monkeypatch.setenv("TASKCLUSTER_ACCESS_TOKEN", "ours")
+    program = "import os; print({name for name in os.environ if name.startswith('TASK')})"
     async with Children(tmp_path) as children:
         child = await children.start("child", "timeit", "-n1", "-r1", program, settings={"TASKBUS_PORT": "0"})
         assert await child.ended == 0
