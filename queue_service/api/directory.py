@@ -66,6 +66,8 @@ class CachedDirectory:
         """Whether a change was announced that is not here yet."""
         self._checked = 0.0
         """When the check began that found the generation up to date."""
+        self._begun = 0
+        """How many checks have begun."""
         self._checking = asyncio.Lock()
         database.subscribe(self._on_signal)
 
@@ -115,10 +117,10 @@ class CachedDirectory:
 
     async def refresh(self, since: int) -> bool:
         """Look now; whether clients or roles are others than those of the generation ``since``."""
-        asked = self._monotonic()
+        begun = self._begun
         if self.generation == since and not (self._fresh and self._database.is_sqlite):
             async with self._checking:
-                if self._changed or self._checked <= asked:
+                if self._changed or self._begun == begun:  # else somebody looked since we asked
                     await self._check()
         return self.generation != since
 
@@ -136,6 +138,7 @@ class CachedDirectory:
 
     async def _check(self) -> None:
         began = self._monotonic()
+        self._begun += 1
         self._changed = False  # from here on another change says so again
         try:
             async with self._database.read() as connection:

@@ -68,7 +68,7 @@ class SecuredQueue(RunningQueue):
 
     async def generation(self) -> int:
         """How often clients and roles have changed."""
-        await self.directory.refresh(-2)
+        await self.directory.refresh(self.directory.generation)
         return self.directory.generation
 
 
