@@ -8,7 +8,7 @@ import pytest
 from queue_service.core.index import IndexedTask, split
 from queue_service.operations import index as operations
 from queue_service.operations import resolutions
-from queue_service.store import index
+from queue_service.store import dependencies, index
 from queue_service.store.database import Database, Tx
 from queue_service.store.dependencies import Resolution
 from tests.core.samples import EXPIRES, new_ids
@@ -91,7 +91,7 @@ async def test_a_transaction_without_index_routes_asks_nothing_more(queue: Queue
     await queue.end(A)
 
     async def followed(tx: Tx) -> int:
-        (end,) = await resolutions.dependencies.next_resolutions(tx, 1)
+        (end,) = await dependencies.next_resolutions(tx, 1)
         counted = Counting(tx)
         await operations.follow(counted, [end])  # type: ignore[arg-type]
         return counted.statements
