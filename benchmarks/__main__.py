@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from benchmarks import artifacts, create, depth, idle, latency, life, machine, relay
+from benchmarks import artifacts, create, depth, idle, latency, life, machine, relay, roles
 from benchmarks.environment import Environment
 from benchmarks.report import Section, as_json, markdown
 
@@ -27,6 +27,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "depth": depth.run,
     "relay": relay.run,
     "idle": idle.run,
+    "roles": roles.run,
     "artifacts": artifacts.run,
 }
 
