@@ -1,7 +1,7 @@
 """Create a task, and be told when a worker has completed it.
 
-Needs a service and a worker, ``taskbus serve`` and ``taskbus worker --queue demo/local``, and credentials in the
-environment: ``eval "$(taskbus signin)"``.
+Needs a service and a worker, ``taskbus serve`` and ``taskbus worker --queue demo/local``, and credentials
+in the environment: ``eval "$(taskbus signin)"``.
 """
 
 import asyncio

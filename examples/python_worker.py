@@ -1,6 +1,6 @@
 """A worker that runs Python: it counts the lines of the file that a task names, ``{"file": "README.md"}``.
 
-Needs ``taskbus serve`` and credentials (``eval "$(taskbus signin)"``). Ctrl-C ends it in order: what runs may finish.
+Needs ``taskbus serve`` and ``eval "$(taskbus signin)"``. Ctrl-C ends it in order: what runs may finish.
 """
 
 import asyncio
