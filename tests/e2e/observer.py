@@ -9,7 +9,7 @@ from typing import Final
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
-from events.exchanges import EXCHANGES
+from events.exchanges import QUEUE_EXCHANGES
 from tests.e2e.history import Heard
 
 HEAR_SECONDS: Final = 10.0
@@ -66,7 +66,7 @@ async def observing(amqp_url: str, scheduler_id: str) -> AsyncIterator[Observer]
     async with connection:
         channel = await connection.channel()
         queue = await channel.declare_queue(f"observer-{scheduler_id}", durable=True)
-        for exchange in EXCHANGES:
+        for exchange in QUEUE_EXCHANGES:
             await _declare(channel, exchange.full_name)
             place = [word.name for word in exchange.words].index("schedulerId")
             await queue.bind(exchange.full_name, ".".join(["*"] * place + [scheduler_id, "#"]))

@@ -61,5 +61,5 @@ async def test_wrong_setting(taskbus: Programs) -> None:
     await assert_refuses(taskbus, "TASKBUS_AMQP_URL", "port", status=WRONG_SETTING, amqp_url=url)
 
 
-async def test_address_that_others_can_reach(taskbus: Programs) -> None:
-    await assert_refuses(taskbus, "TASKBUS_HOST", "127.0.0.1", host="0.0.0.0")
+async def test_address_that_others_can_reach_without_authentication(taskbus: Programs) -> None:
+    await assert_refuses(taskbus, "TASKBUS_HOST", "TASKBUS_NO_AUTH", host="0.0.0.0", no_auth=True)
