@@ -29,7 +29,6 @@ from schemas.task import (
     ReasonCreated,
     ReasonResolved,
     Run,
-    TaskStatus,
 )
 
 Outcome = Literal["completed", "failed"]
@@ -330,7 +329,8 @@ def _tags(task: Task) -> TaskTags:
 
 def _defined(task: Task) -> TaskDefinedMessage:
     """Always the status before scheduling: no runs, all retries left (3.3)."""
-    status: TaskStatus = replace(task, runs=(), retries_left=task.retries).status()
+    new = not task.runs and task.retries_left == task.retries
+    status = (task if new else replace(task, runs=(), retries_left=task.retries)).status()
     return TaskDefinedMessage.trusted(status=status, task=_tags(task))
 
 

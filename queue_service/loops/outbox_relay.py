@@ -169,17 +169,18 @@ class OutboxRelay:
         """
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def send(row: OutboxRow) -> None:
-            self._check_lease()
-            self._publisher.send(row.message, partial(settled, row))
+        def send(rows: Sequence[OutboxRow]) -> None:
+            if rows:
+                self._check_lease()
+            for row in rows:
+                self._publisher.send(row.message, partial(settled, row))
 
         def settled(row: OutboxRow, confirmed: bool) -> None:
             freed = sequencer.settle(row, confirmed)
             if ended.done():
                 return
             try:
-                for waiting in freed:
-                    send(waiting)
+                send(freed)
             except Exception as error:
                 ended.set_exception(error)
             else:
@@ -188,8 +189,7 @@ class OutboxRelay:
 
         try:
             for start in range(0, len(sequencer.ready), SEND_AT_ONCE):
-                for row in sequencer.ready[start : start + SEND_AT_ONCE]:
-                    send(row)
+                send(sequencer.ready[start : start + SEND_AT_ONCE])
                 await self._publisher.writable()
             await self._all_settled(ended)
         finally:

@@ -97,12 +97,9 @@ class Database:
         self.engine = engine
         """For what changes or looks at the schema; everything else goes through :attr:`driver`."""
         self.driver = driver
+        self.is_sqlite = engine.dialect.name == "sqlite"
         self._subscribers: list[Subscriber] = []
         self._last_queue_order = 0
-
-    @property
-    def is_sqlite(self) -> bool:
-        return self.engine.dialect.name == "sqlite"
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Call ``subscriber`` for every signal of a committed transaction; it must not block."""

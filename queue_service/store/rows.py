@@ -25,16 +25,15 @@ class Rows(TableClause):
         super().__init__(name, *(Column(key, kind) for key, kind in columns.items()))
         self.rows_parameter = bindparam(name, type_=Text)
         self._parameter = name
-        self._keys = tuple(columns)
+        self._key = next(iter(columns))
 
     def parameters(self, rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-        """The statement's parameter for these rows; each is a mapping by column name."""
-        keys = self._keys
-        return {self._parameter: to_json([{key: row[key] for key in keys} for row in rows]).decode()}
+        """The statement's parameter for these rows; each is a mapping by column name, of all columns."""
+        return {self._parameter: to_json(list(rows)).decode()}
 
     def of(self, values: Sequence[Any]) -> dict[str, str]:
-        """The statement's parameter for a list of single values."""
-        (key,) = self._keys
+        """The statement's parameter for a list of values of its only column."""
+        key = self._key
         return {self._parameter: to_json([{key: value} for value in values]).decode()}
 
 

@@ -161,7 +161,9 @@ async def create(tx: Tx, created: Sequence[tuple[Change, TaskDefinition]]) -> No
     if len(inserted.all()) != len(rows):
         raise Concurrent("another transaction created the same task")
     changes = [change for change, _ in created]
-    await tx.connection.execute(INSERT_TASKS, _created.parameters(_row(tx, change) for change in changes))
+    await tx.connection.execute(
+        INSERT_TASKS, _created.parameters(_created_row(tx, change) for change in changes)
+    )
     _announce(tx, changes)
 
 
@@ -174,7 +176,7 @@ async def save(tx: Tx, changes: Iterable[Change]) -> None:
     if not altering:
         return
     saved = await tx.connection.execute(
-        SAVE_TASKS, _changed.parameters(_row(tx, change) for change in altering)
+        SAVE_TASKS, _changed.parameters(_changed_row(tx, change) for change in altering)
     )
     if len(saved.all()) != len(altering):
         raise Concurrent("a task changed between reading and writing it")
@@ -224,7 +226,24 @@ def task_of(row: Row) -> Task:
     )
 
 
-def _row(tx: Tx, change: Change) -> dict[str, Any]:
+def _created_row(tx: Tx, change: Change) -> dict[str, Any]:
+    task = change.after
+    return {
+        **_changed_row(tx, change),
+        "task_queue_id": task.task_queue_id,
+        "scheduler_id": task.scheduler_id,
+        "project_id": task.project_id,
+        "task_group_id": task.task_group_id,
+        "deadline": to_ms(task.deadline),
+        "expires": to_ms(task.expires),
+        "requires": task.requires,
+        "retries": task.retries,
+        "routes": to_json(task.routes).decode(),
+        "tags": to_json(task.tags).decode(),
+    }
+
+
+def _changed_row(tx: Tx, change: Change) -> dict[str, Any]:
     task = change.after
     run = task.last_run
     holds = run is not None and run.state == "running" and run.taken_until is not None
@@ -232,22 +251,12 @@ def _row(tx: Tx, change: Change) -> dict[str, Any]:
         "task_id": task.task_id,
         "version": task.version,
         "state": task.state,
-        "task_queue_id": task.task_queue_id,
-        "scheduler_id": task.scheduler_id,
-        "project_id": task.project_id,
-        "task_group_id": task.task_group_id,
         "priority": PRIORITIES.index(task.priority),
         "queue_order": tx.next_queue_order() if change.queues or change.claims else None,
         "taken_until": to_ms(run.taken_until) if holds and run and run.taken_until else None,
-        "deadline": to_ms(task.deadline),
-        "expires": to_ms(task.expires),
-        "requires": task.requires,
-        "retries": task.retries,
         "retries_left": task.retries_left,
         "ever_resolved": int(task.ever_resolved),
         "claimed_by_id": int(task.claimed_by_id),
-        "routes": to_json(task.routes).decode(),
-        "tags": to_json(task.tags).decode(),
         "runs": _RUNS.dump_json(task.runs, by_alias=True, exclude_none=True).decode(),
         "worker": f"{run.worker_group}/{run.worker_id}" if holds and run else None,
     }
