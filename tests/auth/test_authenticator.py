@@ -61,7 +61,7 @@ def test_permanent_credentials(ext: str | None) -> None:
     "spelled",
     [
         'hawk id="{id}",ts="{ts}",nonce="{nonce}",mac="{mac}"',
-        'HAWK  mac="{mac}" ,\tnonce="{nonce}" , id="{id}", ts="{ts}"  ',
+        'HAWK  mac="{mac}" ,  nonce="{nonce}" , id="{id}", ts="{ts}"  ',
     ],
 )
 def test_attributes_stand_in_any_order_and_distance(spelled: str) -> None:

@@ -88,6 +88,7 @@ FORGED: Final[dict[str, tuple[SignedRequest, str]]] = {
     "backslash in a value": (with_attributes(nonce="a\\b"), "must be `Hawk`"),
     "quote in a value": (with_attributes(nonce='a"b'), "must be `Hawk`"),
     "control character": (with_attributes(nonce="a\0b"), "must be `Hawk`"),
+    "tab between attributes": (with_header(header(SIGNED).replace(" ", "\t")), "must be `Hawk`"),
     "not ASCII": (with_attributes(id="static/dem\xf6"), "must be `Hawk`"),
     "two headers in one": (with_header(f"Hawk {ATTRIBUTES}, Hawk {ATTRIBUTES}"), "must be `Hawk`"),
     "unknown attribute": (with_attributes(color="red"), "may have the attributes"),
