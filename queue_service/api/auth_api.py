@@ -60,6 +60,7 @@ TESTER: Final = "tester"
 TESTER_TOKEN: Final = "no-secret"
 """Published with the API, for the tests of clients. It opens nothing."""
 TESTER_SCOPES: Final = ("test:*", "auth:create-client:test:*")
+_ALL_OF: Final = {"AllOf": [{"for": "scope", "in": "scopes", "each": "<scope>"}]}
 EXPANSIONS_AT_ONCE: Final = 50
 """A large set of roles takes a millisecond to expand; in between, others have their turn."""
 
@@ -334,7 +335,7 @@ class AuthApi:
             identity = await authenticator.authenticate(call.signed, self._database.clock.now())
         except NotAuthentic as error:
             raise AuthenticationFailed(str(error)) from None
-        ScopedPermit(identity).require({"AllOf": list(required)}, {})
+        ScopedPermit(identity).require(_ALL_OF, {"scopes": required})
         scopes = tuple(scope for scope in identity.scopes.scopes if scope != f"assume:{ANONYMOUS}")
         return TestAuthenticateResponse.trusted(client_id=identity.client_id, scopes=scopes)
 

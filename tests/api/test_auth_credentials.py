@@ -120,6 +120,10 @@ async def test_the_tester_has_the_scopes_it_asks_for(secured: SecuredQueue) -> N
     assert found == {"clientId": "tester", "scopes": ["b*", "test:a"]}
 
 
+async def test_the_tester_may_ask_for_a_scope_that_looks_like_a_parameter(secured: SecuredQueue) -> None:
+    assert (await asked(secured, TESTER, ["test:<a>"], ["test:<a>"]))["scopes"] == ["test:<a>"]
+
+
 async def test_the_tester_has_nothing_of_our_roles(secured: SecuredQueue) -> None:
     await secured.role("r", "z")
     assert (await asked(secured, TESTER, ["assume:r"], []))["scopes"] == ["assume:r"]
