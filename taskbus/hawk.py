@@ -36,8 +36,7 @@ class Target:
 @lru_cache(maxsize=256)
 def _host_and_port(scheme: str, authority: str) -> tuple[str, int]:
     parts = urlsplit(f"//{authority}")
-    host = (parts.hostname or "").lower()
-    return f"[{host}]" if ":" in host else host, parts.port or _PORTS[scheme]
+    return (parts.hostname or "").lower(), parts.port or _PORTS[scheme]
 
 
 def payload_hash(content_type: str, body: bytes) -> str:

@@ -60,7 +60,7 @@ def test_only_the_kind_of_a_content_type_is_hashed() -> None:
         ("http://localhost:8080/api/queue/v1/claim-work/prov%2Fwt", CLAIM),
         ("http://LocalHost/tc/api?limit=1&x=%2F", Target("localhost", 80, "/tc/api?limit=1&x=%2F")),
         ("https://tc.example.com/api//x/", Target("tc.example.com", 443, "/api//x/")),
-        ("http://[::1]:81/api", Target("[::1]", 81, "/api")),
+        ("http://[::1]:81/api", Target("::1", 81, "/api")),
         ("http://user:password@host/api", Target("host", 80, "/api")),
         ("http://host", Target("host", 80, "/")),
     ],
