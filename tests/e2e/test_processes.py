@@ -103,10 +103,10 @@ async def test_a_process_that_was_cut_off_hears_the_others_again(
 ) -> None:
     async with Proxy(postgres_database_url) as database:
         idle = await taskbus.api(**{**settings, "database_url": database.url})
-        await database.connected(2)  # one that has looked at the schema, and one that listens
+        await database.connected(3)  # two that looked at schema and clients, and one that listens
         await database.cut()
         await idle.line("notifications between processes are interrupted")
-        await database.connected(3)
+        await database.connected(4)
 
 
 async def test_a_killed_api_process_is_replaced_and_all_end_together(
