@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import Final, Protocol, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 from events.broker.limits import BrokerLimits
 from events.broker.session import Session, State
@@ -24,13 +24,25 @@ class Owner(Protocol):
     def left(self, connection: "ClientConnection") -> None:
         """The connection is gone."""
 
+    def flush_soon(self, connection: "ClientConnection") -> None:
+        """Take what the connection has to send, and have it sent when that may be."""
+
     def worked(self) -> None:
-        """Something was handled: timers may have changed."""
+        """Something was handled: timers and the journal may have changed."""
+
+
+class Outgoing(NamedTuple):
+    """What a connection has to send."""
+
+    urgent: bytes
+    output: bytes
+    promised: bool
+    """The output says that something is done."""
 
 
 class ClientConnection(asyncio.BufferedProtocol):
     """Output is collected while the event loop handles what has arrived, and written once: many small frames,
-    on behalf of many clients, leave in one piece."""
+    on behalf of many clients, leave in one piece, once the journal holds what they rest on."""
 
     _transport: asyncio.Transport
     _session: Session
@@ -42,6 +54,8 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._admitted = False
         self._reading = True
         self._write_paused = False
+        self._withheld: list[bytes] = []
+        """Output that must not leave while the journal cannot be written."""
         self._deadline: asyncio.TimerHandle | None = None
         self._ticker: asyncio.TimerHandle | None = None
 
@@ -92,7 +106,36 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def notify(self) -> None:
         """There is something to do, soon."""
-        self._loop.call_soon(self._flush)
+        self._owner.flush_soon(self)
+
+    @property
+    def withholds(self) -> bool:
+        return bool(self._withheld)
+
+    def take(self) -> Outgoing:
+        """What there is to send now."""
+        session = self._session
+        output = session.take_output()
+        promised, session.promised = session.promised, False
+        return Outgoing(session.take_urgent(), output, promised)
+
+    def send(self, outgoing: Outgoing, kept: bool) -> None:
+        """Send it; unless what was promised is `kept`, promises and what follows them stay for later."""
+        if self._transport.is_closing():
+            return
+        urgent, output, promised = outgoing
+        if not kept and (promised or self._withheld):
+            self._withheld.append(output)
+            output = b""
+        elif self._withheld:
+            output = b"".join((*self._withheld, output))
+            self._withheld.clear()
+        if urgent or output:
+            self._transport.write(urgent + output)
+        self._report_output()
+        self._follow_state()
+        self._read_or_wait()
+        self._owner.worked()
 
     def shut_down(self) -> None:
         self._session.shut_down()
@@ -102,19 +145,10 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     # -- inside -----------------------------------------------------------------------------------------
 
-    def _flush(self) -> None:
-        output = self._session.take_output()
-        if self._transport.is_closing():
-            return
-        if output:
-            self._transport.write(output)
-        self._report_output()
-        self._follow_state()
-        self._read_or_wait()
-        self._owner.worked()
-
     def _report_output(self) -> None:
-        self._session.output_taken(self._transport.get_write_buffer_size(), self._write_paused)
+        withheld = sum(map(len, self._withheld))
+        paused = self._write_paused or withheld > self._owner.limits.outgoing_bytes
+        self._session.output_taken(self._transport.get_write_buffer_size() + withheld, paused)
 
     def _follow_state(self) -> None:
         state = self._session.state

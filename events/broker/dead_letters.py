@@ -67,7 +67,12 @@ def dead_letter(
     set_headers(fields, headers)
     keys = message.keys if key is None else (key,)
     return Message(
-        exchange, keys, shortstr(exchange) + shortstr(keys[0]), join_properties(fields), message.body
+        exchange,
+        keys,
+        shortstr(exchange) + shortstr(keys[0]),
+        join_properties(fields),
+        message.body,
+        persistent=message.persistent,
     )
 
 

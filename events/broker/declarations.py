@@ -18,6 +18,7 @@ def on_method(channel: Channel, method: Frame) -> bool:
     if handler is None:
         return False
     reply = handler(channel, method)
+    channel.link.promised = True
     if not getattr(method, "nowait", False):
         channel.reply(*reply)
     return True

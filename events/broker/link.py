@@ -22,6 +22,8 @@ class Link(Protocol):
     assembling: int
     """Bytes of bodies that came in part."""
     consumer_count: int
+    promised: bool
+    """What is written since the last output says that something is done: it waits for the journal."""
 
     def write(self, *parts: bytes) -> None:
         """Send bytes that are whole frames together."""

@@ -8,6 +8,7 @@ from events.broker import tables
 from events.broker.errors import AmqpError, Reply
 
 HEADERS: Final = 0x2000
+DELIVERY_MODE: Final = 0x1000
 EXPIRATION: Final = 0x0100
 USER_ID: Final = 0x0010
 
@@ -17,7 +18,7 @@ _FIELDS: Final = (
     (0x8000, _SHORTSTR),  # content type
     (0x4000, _SHORTSTR),  # content encoding
     (HEADERS, _TABLE),
-    (0x1000, 1),  # delivery mode
+    (DELIVERY_MODE, 1),
     (0x0800, 1),  # priority
     (0x0400, _SHORTSTR),  # correlation id
     (0x0200, _SHORTSTR),  # reply to
@@ -32,6 +33,7 @@ _FIELDS: Final = (
 _KNOWN_FLAGS: Final = 0xFFFC
 
 MAX_MILLISECONDS: Final = 2**32 - 1
+_PERSISTENT: Final = b"\x02"
 _OVERHEAD: Final = 500
 """Measured bytes of the objects around an empty message held by one queue."""
 
@@ -54,6 +56,11 @@ class Message:
     """Milliseconds."""
     holders: int = 0
     """Queues that hold the message now."""
+    persistent: bool = False
+    row: int = 0
+    """Its id in the journal, while `rows` is not 0."""
+    rows: int = 0
+    """Durable queues whose journal refers to it."""
 
     @property
     def size(self) -> int:
@@ -81,7 +88,8 @@ def received(exchange: str, key: str, address: bytes, properties: bytes, body: b
             set_headers(fields, headers)
             properties = join_properties(fields)
     expiration = _milliseconds(fields[EXPIRATION]) if EXPIRATION in fields else None
-    return Message(exchange, keys, address, properties, body, expiration)
+    persistent = fields.get(DELIVERY_MODE) == _PERSISTENT
+    return Message(exchange, keys, address, properties, body, expiration, persistent=persistent)
 
 
 def split_properties(properties: bytes) -> dict[int, bytes]:

@@ -35,8 +35,27 @@ class Consumer(Protocol):
         """The queue is gone, and this consumer with it."""
 
 
+class MessageJournal(Protocol):
+    """Where a durable queue records its persistent messages."""
+
+    def next_id(self) -> int:
+        """Larger than any before it."""
+
+    def added(self, queue: "Queue", entry: "Entry") -> None: ...
+
+    def changed(self, queue: "Queue", entry: "Entry") -> None: ...
+
+    def delivered(self, queue: "Queue") -> None: ...
+
+    def removed(self, entry: "Entry") -> None: ...
+
+
 class Host(Protocol):
     """What a queue asks of the topology it belongs to."""
+
+    @property
+    def message_journal(self) -> MessageJournal | None:
+        """None when nothing is to outlive the process."""
 
     clock: Callable[[], float]
     memory: Memory
@@ -52,7 +71,7 @@ class Host(Protocol):
 class Entry:
     """A message in one queue. `position` is its place for good: a requeued message returns to it."""
 
-    __slots__ = ("deadline", "deliveries", "message", "position", "redelivered")
+    __slots__ = ("deadline", "deliveries", "journaled", "message", "position", "redelivered")
 
     def __init__(self, message: Message, position: int) -> None:
         self.message = message
@@ -61,6 +80,7 @@ class Entry:
         self.redelivered = False
         self.deliveries = 0
         """Deliveries that came back, counted for quorum queues."""
+        self.journaled = False
 
 
 class Queue:
@@ -95,7 +115,12 @@ class Queue:
         """Messages delivered and not yet acknowledged."""
         self.ready_bytes = 0
         """Bodies of the messages that wait."""
+        self.journal_id = 0
+        """Given by the journal, to durable queues."""
+        self.delivered = 0
+        """Position of the last journaled message delivered; those before it have been, too."""
         self._host = host
+        self._journal = host.message_journal if durable else None
         self._ready: deque[Entry] = deque()
         self._idle: deque[Consumer] = deque()
         self._next_position = 0
@@ -112,9 +137,10 @@ class Queue:
         """Take a message; False when the queue is full and its policy is to refuse."""
         if self._limited and self._refuses(message):
             return False
-        entry = Entry(message, self._next_position)
-        self._next_position += 1
+        entry = Entry(message, self._position())
         self._host.memory.hold(message)
+        if self._journal is not None and message.persistent:
+            self._journal.added(self, entry)
         self._ready.append(entry)
         self.ready_bytes += len(message.body)
         self.pump()
@@ -125,16 +151,36 @@ class Queue:
             self._make_short()
         return True
 
+    def restore(self, entry: Entry) -> None:
+        """Take a message back as the journal has it; `restored` follows when all are in."""
+        entry.journaled = True
+        entry.redelivered = entry.position <= self.delivered
+        self._host.memory.hold(entry.message)
+        self._ready.append(entry)
+        self.ready_bytes += len(entry.message.body)
+
+    def restored(self) -> None:
+        """Limits and times count from now on."""
+        self._make_short()
+
+    def _position(self) -> int:
+        if self._journal is not None:
+            return self._journal.next_id()
+        self._next_position += 1
+        return self._next_position
+
     def requeue(self, entries: Iterable[Entry]) -> None:
         """Put unacknowledged messages back where they were, marked as redelivered."""
         limit = self.policy.delivery_limit
         for entry in sorted(entries, key=_POSITION, reverse=True):
             self.unsettled -= 1
             if self.deleted:
-                self._host.memory.release(entry.message)
+                self._let_go(entry)
                 continue
             entry.redelivered = True
             entry.deliveries += 1
+            if self.policy.quorum and self._journal is not None and entry.journaled:
+                self._journal.changed(self, entry)
             if limit is not None and entry.deliveries > limit:
                 self._give_up(entry, Reason.DELIVERY_LIMIT)
             else:
@@ -178,7 +224,7 @@ class Queue:
     def settle(self, entry: Entry) -> None:
         """The message has been acknowledged."""
         self.unsettled -= 1
-        self._host.memory.release(entry.message)
+        self._let_go(entry)
 
     def reject(self, entries: Iterable[Entry]) -> None:
         """The messages were refused for good: dead-letter them."""
@@ -190,7 +236,7 @@ class Queue:
         """Remove the messages that wait; how many they were."""
         count = len(self._ready)
         while self._ready:
-            self._host.memory.release(self._ready.popleft().message)
+            self._let_go(self._ready.popleft())
         self.ready_bytes = 0
         return count
 
@@ -198,6 +244,9 @@ class Queue:
         entry = self._ready.popleft()
         self.ready_bytes -= len(entry.message.body)
         self.unsettled += 1
+        if self._journal is not None and entry.journaled and entry.position > self.delivered:
+            self.delivered = entry.position
+            self._journal.delivered(self)
         if self._ready and self._ready[0].deadline is not None:
             self._arm()
         return entry
@@ -293,7 +342,12 @@ class Queue:
     def _give_up(self, entry: Entry, reason: Reason) -> None:
         if not self.deleted:
             self._host.give_up(self, entry.message, reason)
+        self._let_go(entry)
+
+    def _let_go(self, entry: Entry) -> None:
         self._host.memory.release(entry.message)
+        if self._journal is not None and entry.journaled:
+            self._journal.removed(entry)
 
     def _make_short(self) -> None:
         """Give up the oldest messages that are too many, unless the policy is to refuse the newest."""

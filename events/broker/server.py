@@ -1,20 +1,32 @@
-"""The broker on a socket: start, stop, and the alarm for what is due in the queues."""
+"""The broker on a socket: start, stop, the alarm for what is due in the queues, and rounds of output.
+
+A round takes what all connections have to say, commits the journal, and sends. One begins when the last has
+ended, so that the busier the broker is, the more shares a commit.
+"""
 
 import asyncio
 import errno
 import logging
 import os
 import socket
+from functools import partial
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 from urllib.parse import quote
 
-from events.broker.connection import ClientConnection
+from events.broker.connection import ClientConnection, Outgoing
+from events.broker.journal import Journal
+from events.broker.journal_file import Synchronous
 from events.broker.limits import BrokerLimits
+from events.broker.recovery import recovered
 from events.broker.session import Session
 from events.broker.topology import QueueInfo, Topology
 
 logger = logging.getLogger(__name__)
+
+_TRY_AGAIN_SECONDS: Final = 1.0
+"""After the journal could not be written."""
 
 
 class PortInUse(OSError):
@@ -32,7 +44,9 @@ class Broker:
     """An AMQP 0-9-1 broker in this process, for one machine.
 
     Unmodified clients work against it as against RabbitMQ, within what the package's docstring lists.
-    Queues and their messages live in memory: they are gone when the process is.
+    Queues and their messages live in memory. With a `journal`, the durable ones among the exchanges, queues
+    and bindings, and persistent messages in durable queues, are in that file too, and are there again after
+    a restart, however the process ended: what was confirmed, or answered, is in it. One process can have it.
 
         async with Broker() as broker:
             connection = await aio_pika.connect(broker.url)
@@ -46,15 +60,26 @@ class Broker:
         username: str = "guest",
         password: str = "guest",
         limits: BrokerLimits | None = None,
+        journal: Path | None = None,
+        synchronous: Synchronous = "NORMAL",
     ) -> None:
-        """`port` 0 takes a free one. The credentials are the only ones accepted."""
+        """`port` 0 takes a free one. The credentials are the only ones accepted. With `synchronous` FULL the
+        journal survives a power cut too, at a sync per commit.
+        """
         self.host = host
         self.port = port
         self.limits = limits or BrokerLimits()
         self._username = username
         self._password = password
+        self._journal_path = journal
+        self._synchronous = synchronous
+        self._journal: Journal | None = None
         self._topology = Topology(self.limits)
         self._server: asyncio.Server | None = None
+        self._notified: list[ClientConnection] = []
+        self._round_planned = False
+        self._committing = False
+        self._try_again: asyncio.TimerHandle | None = None
         self._connections: set[ClientConnection] = set()
         self._all_left = asyncio.Event()
         self._all_left.set()
@@ -72,17 +97,34 @@ class Broker:
         return self._topology.snapshot()
 
     async def start(self) -> None:
-        """Listen. Raises PortInUse, or another OSError when the host is not this machine's."""
+        """Listen. Raises PortInUse, JournalUnusable, or OSError when the host is not this machine's."""
         if self._server is not None:
             raise RuntimeError("the broker has been started already")
         loop = asyncio.get_running_loop()
         sock = await self._bound_socket()
         self.port = sock.getsockname()[1]
-        self._topology = Topology(self.limits)
+        try:
+            self._open_topology()
+        except BaseException:
+            sock.close()
+            raise
         self._server = await loop.create_server(
             lambda: ClientConnection(self), sock=sock, backlog=self.limits.connections
         )
         logger.info("broker listens", extra={"host": self.host, "port": self.port})
+
+    def _open_topology(self) -> None:
+        if self._journal_path is None:
+            self._topology = Topology(self.limits)
+            return
+        journal = Journal(self._journal_path, self._synchronous)
+        try:
+            self._topology = recovered(journal, self.limits)
+        except BaseException:
+            journal.close()
+            raise
+        self._journal = journal
+        self.worked()
 
     async def _bound_socket(self) -> socket.socket:
         """One socket for one address: a name that stands for several would get a port for each."""
@@ -102,19 +144,30 @@ class Broker:
 
     async def stop(self) -> None:
         """Take no more connections, tell every client (320 CONNECTION_FORCED) and wait until they are gone,
-        those that do not answer no longer than `handshake_seconds`. The queues are gone afterwards.
+        those that do not answer no longer than `handshake_seconds`; cancelled, it waits no longer. What the
+        journal does not hold is gone afterwards.
         """
         if self._server is None:
             return
         self._server.close()
         for connection in list(self._connections):
             connection.shut_down()
-        await self._all_left.wait()
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
-        self._server = None
+        try:
+            await self._all_left.wait()
+        finally:
+            self._end()
         logger.info("broker stopped", extra={"port": self.port})
+
+    def _end(self) -> None:
+        for connection in list(self._connections):
+            connection.abort()
+        for timer in (self._alarm, self._try_again):
+            if timer is not None:
+                timer.cancel()
+        self._alarm = self._try_again = None
+        if self._journal is not None:
+            self._journal.close()
+        self._journal = self._server = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -146,7 +199,9 @@ class Broker:
             self._all_left.set()
 
     def worked(self) -> None:
-        """Set the alarm to the next time that something is due in the queues."""
+        """Set the alarm to the next time that something is due in the queues, and see to the journal."""
+        if self._journal is not None and self._journal.dirty and self._journal.problem is None:
+            self._plan_round()
         when = self._topology.agenda.next()
         if when is None or (self._alarm is not None and self._alarm_time <= when):
             return
@@ -156,7 +211,55 @@ class Broker:
         delay = max(0.0, when - self._topology.clock())
         self._alarm = asyncio.get_running_loop().call_later(delay, self._ring)
 
+    def flush_soon(self, connection: ClientConnection) -> None:
+        self._notified.append(connection)
+        self._plan_round()
+
+    # -- rounds -----------------------------------------------------------------------------------------
+
+    def _plan_round(self) -> None:
+        if not (self._round_planned or self._committing):
+            self._round_planned = True
+            asyncio.get_running_loop().call_soon(self._round)
+
+    def _round(self) -> None:
+        self._round_planned = False
+        notified, self._notified = self._notified, []
+        outgoing = [(connection, connection.take()) for connection in notified]
+        journal = self._journal
+        if journal is not None and journal.dirty and journal.problem is None:
+            self._commit(journal, outgoing)
+        else:
+            _send(outgoing, kept=journal is None or journal.problem is None)
+
+    def _commit(self, journal: Journal, outgoing: list[tuple[ClientConnection, Outgoing]]) -> None:
+        self._committing = True
+        journal.commit(partial(self._committed, journal, outgoing))
+
+    def _committed(self, journal: Journal, outgoing: list[tuple[ClientConnection, Outgoing]]) -> None:
+        self._committing = False
+        if journal is not self._journal:
+            return  # the broker has been stopped
+        self._topology.memory.journal_state(journal.problem)
+        _send(outgoing, kept=journal.problem is None)
+        if journal.problem is not None:
+            loop = asyncio.get_running_loop()
+            self._try_again = loop.call_later(_TRY_AGAIN_SECONDS, self._commit, journal, [])
+        elif self._try_again is not None:
+            self._try_again = None
+            for connection in self._connections:
+                if connection.withholds:
+                    self._notified.append(connection)
+        if self._notified:
+            self._plan_round()
+        self.worked()
+
     def _ring(self) -> None:
         self._alarm = None
         self._topology.agenda.run(self._topology.clock())
         self.worked()
+
+
+def _send(outgoing: list[tuple[ClientConnection, Outgoing]], *, kept: bool) -> None:
+    for connection, parts in outgoing:
+        connection.send(parts, kept)

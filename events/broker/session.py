@@ -60,7 +60,8 @@ class Session:
         self.tuning = handshake.Tuning(topology.limits.channels, topology.limits.frame_bytes, 0)
         self.writable = True
         self.blocked = False
-        """Not read until the queues hold less."""
+        """Not read until publishers may go on."""
+        self.promised = False
         self.assembling = 0
         self.consumer_count = 0
         self.backlog = 0
@@ -76,6 +77,8 @@ class Session:
         self._needed = 0
         self._output: list[bytes] = []
         self._output_size = 0
+        self._urgent: list[bytes] = []
+        """About the connection itself: it may overtake the output, and waits for no journal."""
         self._outgoing_limit = topology.limits.outgoing_bytes
         self._replies_limit = _REPLIES_LIMIT * self._outgoing_limit + topology.limits.message_bytes
         self._heard = False
@@ -322,10 +325,15 @@ class Session:
 
     def confirm_later(self, channel: Confirming) -> None:
         self._confirming.append(channel)
+        self.promised = True
+        self.notify()
+
+    def _write_urgent(self, frame: bytes) -> None:
+        self._urgent.append(frame)
         self.notify()
 
     def take_output(self) -> bytes:
-        """Everything to be sent now."""
+        """Everything to be sent now, except what `take_urgent` gives."""
         confirming, self._confirming = self._confirming, []
         for channel in confirming:
             channel.flush_confirms()
@@ -335,6 +343,13 @@ class Session:
         self._notified = False
         self._said = self._said or bool(output)
         return output
+
+    def take_urgent(self) -> bytes:
+        """What may be sent before anything else."""
+        urgent = b"".join(self._urgent)
+        self._urgent.clear()
+        self._said = self._said or bool(urgent)
+        return urgent
 
     def output_taken(self, backlog: int, paused: bool) -> None:
         """The socket holds `backlog` bytes and, unless it is `paused`, takes more: deliveries go on."""
@@ -347,19 +362,17 @@ class Session:
     # -- memory and heartbeats --------------------------------------------------------------------------
 
     def published(self) -> None:
-        if self.topology.memory.full and not self.blocked:
+        if not self.blocked and (problem := self.topology.memory.problem) is not None:
             self.blocked = True
             self.topology.memory.when_free(self._unblock)
             if "connection.blocked" in self.capabilities:
-                self.write(
-                    wire.method(0, Connection.Blocked.index, wire.shortstr("low on memory: queues are full"))
-                )
+                self._write_urgent(wire.method(0, Connection.Blocked.index, wire.shortstr(problem)))
             self.notify()
 
     def _unblock(self) -> None:
         self.blocked = False
         if "connection.blocked" in self.capabilities:
-            self.write(wire.method(0, Connection.Unblocked.index))
+            self._write_urgent(wire.method(0, Connection.Unblocked.index))
         self.notify()
 
     def tick(self) -> None:
@@ -371,7 +384,7 @@ class Session:
             logger.warning("missed heartbeats from client", extra={"peer": self.peer})
             self._finish("missed heartbeats")
         elif not self._said and self.writable:
-            self.write(wire.HEARTBEAT_FRAME)
+            self._write_urgent(wire.HEARTBEAT_FRAME)
         self._heard = self._said = False
 
 

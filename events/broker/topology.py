@@ -1,9 +1,7 @@
 """Exchanges, queues and bindings of one broker, and the way of a message through them.
 
-Plain data: no sockets, and the clocks are passed in. Everything lives in memory, as long as the process
-does; `durable` is kept and compared, not yet acted upon. What a journal would have to record happens in few
-places: an exchange, queue or binding comes and goes in the methods below named so; a message enters a queue
-in `Queue.push` and leaves it in `Queue.settle`, `Queue.purge` or by being given up.
+Plain data: no sockets, and the clocks are passed in. Everything lives in memory; with a journal, what is
+durable is recorded there as it comes and goes, and `recovery` puts it back.
 """
 
 import logging
@@ -18,6 +16,7 @@ from events.broker.arguments import ARGUMENTS_COMPARED, Arguments, queue_policy
 from events.broker.dead_letters import Reason, TooManyDeaths, dead_letter, would_cycle
 from events.broker.errors import AmqpError, Reply
 from events.broker.exchanges import Destination, Exchange
+from events.broker.journal import PREDECLARED, Journal
 from events.broker.limits import BrokerLimits
 from events.broker.memory import Memory
 from events.broker.message import Message
@@ -26,8 +25,7 @@ from events.broker.timers import Agenda
 
 logger = logging.getLogger(__name__)
 
-_RESERVED: Final = "amq."
-_PREDECLARED: Final = ("direct", "fanout", "topic")
+_KINDS: Final = ("direct", "fanout", "topic")
 
 
 class Outcome(Enum):
@@ -58,22 +56,28 @@ class Topology:
         self,
         limits: BrokerLimits | None = None,
         *,
+        journal: Journal | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         make_name: Callable[[], str] = lambda: secrets.token_urlsafe(16),
     ) -> None:
         self.limits = limits or BrokerLimits()
         self.clock = clock
+        self.journal = journal
         self.make_name = make_name
         self.memory = Memory(self.limits.held_bytes)
         self.agenda = Agenda()
-        self._wall_clock = wall_clock
+        self.wall_clock = wall_clock
         self._default = Exchange("", "direct", durable=True)
         self._exchanges = {"": self._default}
-        for kind in _PREDECLARED:
-            self._exchanges[_RESERVED + kind] = Exchange(_RESERVED + kind, kind, durable=True)
+        for kind in _KINDS:
+            self._exchanges[PREDECLARED + kind] = Exchange(PREDECLARED + kind, kind, durable=True)
         self._queues: dict[str, Queue] = {}
         self._bindings = 0
+
+    @property
+    def message_journal(self) -> Journal | None:
+        return self.journal
 
     def snapshot(self) -> list[QueueInfo]:
         return [QueueInfo(q.name, len(q), q.unsettled, len(q.consumers)) for q in self._queues.values()]
@@ -109,12 +113,17 @@ class Topology:
         _refuse_reserved("exchange", name)
         if len(self._exchanges) >= self.limits.exchanges:
             raise _limit_reached("exchange", name, self.limits.exchanges)
-        self._exchanges[name] = wanted
+        self.add_exchange(wanted)
+
+    def add_exchange(self, exchange: Exchange) -> None:
+        self._exchanges[exchange.name] = exchange
+        if self.journal is not None:
+            self.journal.exchange_added(exchange)
 
     def delete_exchange(self, name: str, *, if_unused: bool = False) -> None:
         """Deleting what is not there is no error. Raises AmqpError."""
         _refuse_default(name)
-        if name.startswith(_RESERVED):
+        if name.startswith(PREDECLARED):
             raise AmqpError(
                 Reply.ACCESS_REFUSED, f"deletion of system exchange '{name}' in vhost '/' not allowed"
             )
@@ -126,11 +135,15 @@ class Topology:
         self._remove_exchange(exchange)
 
     def _remove_exchange(self, exchange: Exchange) -> None:
-        del self._exchanges[exchange.name]
+        self._forget_exchange(exchange)
         for key, destination in list(exchange.bindings):
-            exchange.unbind(key, destination)
-            self._bindings -= 1
+            self._unbind(exchange, key, destination)
         self._unbind_everywhere(exchange)
+
+    def _forget_exchange(self, exchange: Exchange) -> None:
+        del self._exchanges[exchange.name]
+        if self.journal is not None:
+            self.journal.exchange_removed(exchange)
 
     # -- bindings ---------------------------------------------------------------------------------------
 
@@ -143,16 +156,31 @@ class Topology:
         """Binding twice is no error. Raises PRECONDITION_FAILED at the limit."""
         if self._bindings >= self.limits.bindings:
             raise _limit_reached("binding to", destination.name, self.limits.bindings)
-        self._bindings += source.bind(key, destination)
+        self.add_binding(source, key, destination)
+
+    def add_binding(self, source: Exchange, key: str, destination: Destination) -> None:
+        if source.bind(key, destination):
+            self._bindings += 1
+            if self.journal is not None:
+                self.journal.bound(source, key, destination, True)
 
     def unbind(self, source: str, key: str, destination: Destination) -> None:
         """Unbinding what is not bound is no error. Raises AmqpError."""
         _refuse_default(source)
         exchange = self._exchanges.get(source)
-        if exchange is not None and exchange.unbind(key, destination):
-            self._bindings -= 1
-            if exchange.auto_delete and not exchange.bindings:
-                self._remove_exchange(exchange)
+        if exchange is None or not self._unbind(exchange, key, destination):
+            return
+        if exchange.auto_delete and not exchange.bindings:
+            self._remove_exchange(exchange)
+
+    def _unbind(self, source: Exchange, key: str, destination: Destination) -> bool:
+        """False when there was no such binding."""
+        if not source.unbind(key, destination):
+            return False
+        self._bindings -= source is not self._default
+        if self.journal is not None:
+            self.journal.bound(source, key, destination, False)
+        return True
 
     def _unbind_everywhere(self, destination: Destination) -> None:
         """Auto-delete exchanges that lose their last binding go too, and what leads to them, and so on."""
@@ -160,10 +188,9 @@ class Topology:
         while gone:
             destination = gone.pop()
             for exchange, key in list(destination.sources):
-                exchange.unbind(key, destination)
-                self._bindings -= exchange is not self._default
+                self._unbind(exchange, key, destination)
                 if exchange.auto_delete and not exchange.bindings:
-                    del self._exchanges[exchange.name]
+                    self._forget_exchange(exchange)
                     gone.append(exchange)
 
     # -- queues -----------------------------------------------------------------------------------------
@@ -214,7 +241,7 @@ class Topology:
         if name:
             _refuse_reserved("queue", name)
         else:
-            name = f"{_RESERVED}gen-{self.make_name()}"
+            name = f"{PREDECLARED}gen-{self.make_name()}"
         if len(self._queues) >= self.limits.queues:
             raise _limit_reached("queue", name, self.limits.queues)
         queue = Queue(
@@ -226,9 +253,14 @@ class Topology:
             owner=owner if exclusive else None,
             arguments={key: arguments[key] for key in ARGUMENTS_COMPARED if key in arguments},
         )
-        self._queues[name] = queue
-        self._default.bind(name, queue)
+        self.add_queue(queue)
         return queue
+
+    def add_queue(self, queue: Queue) -> None:
+        self._queues[queue.name] = queue
+        self._default.bind(queue.name, queue)
+        if self.journal is not None:
+            self.journal.queue_added(queue)
 
     def delete_queue(self, queue: Queue, *, if_unused: bool = False, if_empty: bool = False) -> int:
         """How many waiting messages went with it. Raises PRECONDITION_FAILED."""
@@ -244,6 +276,8 @@ class Topology:
         if queue.deleted:
             return
         del self._queues[queue.name]
+        if self.journal is not None:
+            self.journal.queue_removed(queue)
         self._unbind_everywhere(queue)
         queue.close()
 
@@ -300,7 +334,7 @@ class Topology:
             return
         key = queue.policy.dead_letter_key
         try:
-            letter = dead_letter(message, queue.name, reason, name, key, int(self._wall_clock()))
+            letter = dead_letter(message, queue.name, reason, name, key, int(self.wall_clock()))
         except TooManyDeaths as problem:
             logger.warning("message lost: %s", problem, extra={"queue": queue.name, "exchange": name})
             return
@@ -315,7 +349,7 @@ def _refuse_default(name: str) -> None:
 
 
 def _refuse_reserved(kind: str, name: str) -> None:
-    if name.startswith(_RESERVED):
+    if name.startswith(PREDECLARED):
         raise AmqpError(Reply.ACCESS_REFUSED, f"{kind} name '{name}' contains reserved prefix 'amq.*'")
 
 

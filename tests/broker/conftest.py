@@ -1,7 +1,10 @@
-"""One suite, two brokers: a test that asks for `amqp_url` runs on the embedded broker and on RabbitMQ."""
+"""One suite, two brokers: a test that asks for `amqp_url` runs on the embedded broker, with a journal too, and
+on RabbitMQ.
+"""
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
 from pamqp.commands import Queue
@@ -10,12 +13,12 @@ from events.broker import Broker
 from tests.broker.peer import Peer, PeerChannel, connected, unique
 
 
-@pytest.fixture(params=["embedded", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
-async def amqp_url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+@pytest.fixture(params=["embedded", "journal", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+async def amqp_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
     if request.param == "rabbitmq":
         yield request.getfixturevalue("rabbitmq_url")
         return
-    async with Broker() as broker:
+    async with Broker(journal=tmp_path / "journal" if request.param == "journal" else None) as broker:
         yield broker.url
 
 

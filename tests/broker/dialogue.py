@@ -46,6 +46,7 @@ class Dialogue:
     def listen(self) -> list[tuple[int, frame.FrameTypes]]:
         """Take the output, as a socket that is always ready does; what is new in it."""
         output = self.session.take_output()
+        output = self.session.take_urgent() + output
         self.session.output_taken(0, paused=False)
         return self.hear(output)
 
