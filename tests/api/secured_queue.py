@@ -55,7 +55,8 @@ class SecuredQueue(RunningQueue):
 
     async def role(self, role_id: str, *scopes: str) -> Json:
         """Create a role with these scopes."""
-        return await self.root.put(f"/roles/{quoted(role_id)}", {"description": "", "scopes": list(scopes)})
+        body = {"description": "", "scopes": list(scopes)}
+        return dict(await self.root.put(f"/roles/{quoted(role_id)}", body))
 
     def wanted(self, *scopes: str, days: float = 1, **members: Any) -> Json:
         """The body that creates a client with these scopes."""
