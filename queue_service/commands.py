@@ -13,7 +13,7 @@ import uvicorn
 from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 
-from events.broker import PortInUse
+from events.broker import JournalUnusable, PortInUse
 from queue_service.access import NoRoot, stored_root_token
 from queue_service.api_processes import LISTEN_FD, ApiProcesses, inherited_listener
 from queue_service.artifact_storage import ArtifactStorageUnusable
@@ -141,6 +141,8 @@ def _run(overrides: dict[str, object], roles: frozenset[str], *, announce: bool)
         return _failed(str(error))
     except StoreUnavailable as error:
         return _failed(f"{error}\ncheck TASKBUS_DATABASE_URL and that the database server runs")
+    except JournalUnusable as error:
+        return _failed(f"the built-in AMQP broker cannot start: {error}\nthe setting is TASKBUS_AMQP_JOURNAL")
     except PortInUse as error:
         return _failed(
             f"the built-in AMQP broker cannot start: {error}\n"

@@ -164,7 +164,12 @@ class Service:
 
     async def _start_background(self) -> None:
         if built_in := not self.amqp_url:
-            broker = Broker(self.settings.amqp_host, self.settings.amqp_port)
+            broker = Broker(
+                self.settings.amqp_host,
+                self.settings.amqp_port,
+                journal=self.settings.amqp_journal_file,
+                synchronous="FULL" if self.settings.sqlite_synchronous == "FULL" else "NORMAL",
+            )
             await broker.start()
             self._stack.push_async_callback(_stop, broker)
             self.amqp_url = broker.url

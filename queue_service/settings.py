@@ -106,6 +106,11 @@ class Settings(BaseSettings):
     amqp_port: int = Field(
         default=5672, ge=0, le=65535, description="Port of the built-in broker; 0 takes a free one."
     )
+    amqp_journal: str = Field(
+        default="auto",
+        description="File in which the built-in broker keeps durable queues and their persistent messages. "
+        "`auto`: beside the SQLite database, and none with PostgreSQL; empty or `none`: in memory only.",
+    )
     worker_removal_exchanges: str = Field(
         default="",
         description="Exchanges, separated by commas, on which a worker-manager tells that a worker was "
@@ -309,6 +314,16 @@ class Settings(BaseSettings):
         file = database.database if database.get_backend_name() == "sqlite" else None
         beside = Path(file).parent if file and file != ":memory:" else Path()
         return beside / "taskbus-artifacts"
+
+    @property
+    def amqp_journal_file(self) -> Path | None:
+        """Where the built-in broker keeps its journal; None keeps none."""
+        if self.amqp_journal != "auto":
+            return None if self.amqp_journal in ("", "none") else Path(self.amqp_journal)
+        url = make_url(normal_url(self.database_url))
+        if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+            return None
+        return Path(f"{url.database}.amqp")
 
     @property
     def removal_exchanges(self) -> tuple[str, ...]:
