@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import asyncpg
@@ -80,17 +81,19 @@ class Environment:
         return self._held.enter_context(rabbitmq())
 
     @asynccontextmanager
-    async def service(self, variant: str) -> AsyncIterator[Service]:
-        """A server with an empty database, ready to answer."""
+    async def service(
+        self, variant: str, further: Mapping[str, str] = MappingProxyType({})
+    ) -> AsyncIterator[Service]:
+        """A server with an empty database and these further settings, ready to answer."""
         start = {POSTGRES: self._on_postgres, SQLITE: self._on_sqlite, FLOOR: self._floor}[variant]
-        async with start() as service:
+        async with start(further) as service:
             yield service
 
     @asynccontextmanager
-    async def _on_postgres(self) -> AsyncIterator[Service]:
+    async def _on_postgres(self, further: Mapping[str, str]) -> AsyncIterator[Service]:
         async with AsyncExitStack() as stack:
             url = await stack.enter_async_context(_database(self.postgres_url))
-            settings = {"TASKBUS_DATABASE_URL": url, "TASKBUS_AMQP_URL": self.amqp_url}
+            settings = {"TASKBUS_DATABASE_URL": url, "TASKBUS_AMQP_URL": self.amqp_url, **further}
             await _migrate(settings)
             watch = await asyncpg.connect(url)
             stack.push_async_callback(watch.close)
@@ -107,7 +110,7 @@ class Environment:
             yield Service(POSTGRES, port, self.amqp_url, programs, outbox_empty)
 
     @asynccontextmanager
-    async def _on_sqlite(self) -> AsyncIterator[Service]:
+    async def _on_sqlite(self, further: Mapping[str, str]) -> AsyncIterator[Service]:
         async with AsyncExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="taskbus-bench-"))
             file, amqp_port = Path(folder, "taskbus.sqlite"), free_port()
@@ -115,6 +118,7 @@ class Environment:
                 "TASKBUS_DATABASE_URL": f"sqlite:///{file}",
                 "TASKBUS_AMQP_URL": "",
                 "TASKBUS_AMQP_PORT": str(amqp_port),
+                **further,
             }
             port, server = await stack.enter_async_context(_taskbus(settings))
             watch = sqlite3.connect(f"file:{file}?mode=ro", uri=True, isolation_level=None)
@@ -126,7 +130,7 @@ class Environment:
             yield Service(SQLITE, port, f"amqp://guest:guest@127.0.0.1:{amqp_port}/", (server,), outbox_empty)
 
     @asynccontextmanager
-    async def _floor(self) -> AsyncIterator[Service]:
+    async def _floor(self, further: Mapping[str, str]) -> AsyncIterator[Service]:
         async def nothing_waits() -> bool:
             return True
 
