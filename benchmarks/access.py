@@ -14,9 +14,9 @@ from taskbus import Credentials
 
 METHOD = """\
 createTask as above on 64 connections, then claims of 32 of these tasks on 4, on two servers side by side of
-which one requires credentials; the runs alternate. Requests are signed before the clock runs, with a payload
-hash, as the Python clients do. *permanent*: a stored client. *temporary*: named credentials with a certificate
-of eight scopes, as a decision task creates its tasks with."""
+which one requires credentials; the runs alternate. Requests are signed before the clock runs, with a hash of
+the body, as Python clients do. *permanent*: a stored client. *temporary*: named credentials with a
+certificate of eight scopes, as a decision task creates its tasks with."""
 TARGET = "Target: at most 15 % below the figure without credentials"
 
 TASKS: Final = 3200
