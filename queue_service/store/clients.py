@@ -5,14 +5,14 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pydantic_core import from_json, to_json
-from sqlalchemy import Integer, Row, Text, bindparam, delete, func, select, update
+from sqlalchemy import Integer, Row, Text, bindparam, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from queue_service.core.access import Client, SealedToken
 from queue_service.store.database import Concurrent, Tx
 from queue_service.store.rows import Rows
 from queue_service.store.statements import Connection
-from queue_service.store.tables import clients
+from queue_service.store.tables import DELETED_ON_EXPIRATION, clients
 from queue_service.store.types import Milliseconds
 
 # ---- statements --------------------------------------------------------------------------------------
@@ -66,9 +66,7 @@ USED: Final = (
 )
 EXPIRED: Final = (
     select(clients.c.client_id)
-    .where(
-        clients.c.delete_on_expiration == 1, clients.c.expires < bindparam("before", type_=Milliseconds)
-    )
+    .where(text(DELETED_ON_EXPIRATION), clients.c.expires < bindparam("before", type_=Milliseconds))
     .order_by(clients.c.expires)
     .limit(_limit)
 )
@@ -77,7 +75,7 @@ DELETE_EXPIRED: Final = (
     delete(clients)
     .where(
         clients.c.client_id.in_(select(_ids.c.client_id)),
-        clients.c.delete_on_expiration == 1,
+        text(DELETED_ON_EXPIRATION),
         clients.c.expires < bindparam("before", type_=Milliseconds),
     )
     .returning(clients.c.client_id)

@@ -63,6 +63,13 @@ _ROWS: Final = {
         "SELECT 'prov/type' || CAST(n / 20 AS TEXT), 'cache' || CAST(n AS TEXT), 1714564800000 + n,"
         " 1714651200000 + n FROM numbers",
     ),
+    "access_state": (1, "SELECT 1, 1, 1714564800000 FROM numbers"),
+    "clients": (
+        40_000,
+        "SELECT 'client/' || CAST(n AS TEXT), 'd', '[]', 't', 'k', 1714564800000 + n, 1, 1, 1, 1, 0,"
+        " CASE WHEN n % 10 = 0 THEN 1 ELSE 0 END FROM numbers",
+    ),
+    "roles": (40_000, "SELECT 'role/' || CAST(n AS TEXT), '[]', 'd', 1, 1 FROM numbers"),
     "resolutions": (5000, "SELECT n, 'task' || CAST(100000 + n AS TEXT), 'completed' FROM numbers"),
     "outbox": (
         50_000,

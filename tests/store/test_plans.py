@@ -9,10 +9,12 @@ import pytest
 from sqlalchemy import Executable
 
 from queue_service.store import (
+    access,
     artifacts,
     backlog,
     blob_deletions,
     claims,
+    clients,
     dependencies,
     expiry,
     groups,
@@ -21,6 +23,7 @@ from queue_service.store import (
     objects,
     outbox,
     purge_cache,
+    roles,
     tasks,
     workers,
 )
@@ -204,6 +207,27 @@ HOT: Final[dict[str, Hot]] = {
     ),
     "DELETE_WORKERS": Hot(
         workers.DELETE_WORKERS, {"keys": WORKER}, {"sqlite_autoindex_workers_1"}, {"workers_pkey"}, sorts=True
+    ),
+    "access.STATE": Hot(access.STATE, {}, {"sqlite_autoindex_access_state_1"}, {"access_state_pkey"}),
+    "clients.SELECT": Hot(
+        clients.SELECT, {"of_client": "client/7"}, {"sqlite_autoindex_clients_1"}, {"clients_pkey"}
+    ),
+    "clients.PAGE": Hot(
+        clients.PAGE,
+        {"after": "client/4", "first": "client/", "end": "client0", "wanted": 1001},
+        {"sqlite_autoindex_clients_1"},
+        {"clients_pkey"},
+    ),
+    "clients.USED": Hot(
+        clients.USED,
+        {"of_client": "client/7", "now": NOW, "before": NOW},
+        {"sqlite_autoindex_clients_1"},
+        {"clients_pkey"},
+    ),
+    "clients.EXPIRED": Hot(clients.EXPIRED, EXPIRED, {"clients_expires"}, {"clients_expires"}),
+    "roles.SELECT": Hot(roles.SELECT, {"of_role": "role/7"}, {"sqlite_autoindex_roles_1"}, {"roles_pkey"}),
+    "roles.PAGE": Hot(
+        roles.PAGE, {"after": "role/4", "wanted": 1001}, {"sqlite_autoindex_roles_1"}, {"roles_pkey"}
     ),
     "EXPIRED_TASKS": Hot(
         expiry.EXPIRED_TASKS,
