@@ -269,6 +269,7 @@ def _credentials() -> list[Endpoint]:
                 "`no-secret` had `clientScopes`, and requires `requiredScopes`."
             ),
             handler=AuthApi.test_authenticate,
+            tests_credentials=True,
             input=shapes.TestAuthenticateRequest,
             output=shapes.TestAuthenticateResponse,
         ),
@@ -283,6 +284,7 @@ def _credentials() -> list[Endpoint]:
                 "`test:authenticate-get` is required."
             ),
             handler=AuthApi.test_authenticate_get,
+            tests_credentials=True,
             output=shapes.TestAuthenticateResponse,
         ),
     ]

@@ -131,7 +131,7 @@ def _description(endpoint: Endpoint) -> str:
 
 def _security(endpoint: Endpoint) -> list[dict[str, list[str]]]:
     """No credentials may do as well: then the scopes are those of the anonymous role."""
-    if endpoint.scopes is None:
+    if endpoint.scopes is None and not endpoint.tests_credentials:
         return []
     signed: list[dict[str, list[str]]] = [{"hawk": []}]
     if endpoint.method == "get":
@@ -178,7 +178,7 @@ def _success(endpoint: Endpoint, known: _Known) -> dict[str, Any]:
 
 def _refusals(endpoint: Endpoint) -> dict[str, Any]:
     statuses = {400, 503}
-    if endpoint.scopes is not None:
+    if endpoint.scopes is not None or endpoint.tests_credentials:
         statuses |= {401, 403}
     if endpoint.args:
         statuses |= {404} if endpoint.method == "get" else {404, 409}

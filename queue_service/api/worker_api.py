@@ -3,9 +3,10 @@
 What this process has seen and not written yet is written before anybody is told of it.
 """
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from queue_service.api.endpoint import Call
 from queue_service.api.paging import Page, page_of
@@ -24,6 +25,7 @@ from queue_service.store import backlog, tasks, workers
 from queue_service.store.backlog import Place
 from queue_service.store.database import Database
 from queue_service.store.statements import Connection
+from schemas.ids import WORKER_TYPE_PATTERN
 from schemas.workers import (
     ClaimedTask,
     ListClaimedTasksResponse,
@@ -44,6 +46,8 @@ from schemas.workers import (
 )
 
 PlainCall = Call[None]
+
+_WORKER_TYPE: Final = re.compile(WORKER_TYPE_PATTERN)
 
 
 class WorkerApi:
@@ -201,6 +205,8 @@ class WorkerApi:
     async def declare_worker(self, call: Call[UpdateWorkerRequest]) -> WorkerResponse:
         key, expires = _worker_key(call), call.body.expires
         call.require(properties=list(call.payload))
+        if _WORKER_TYPE.fullmatch(call.params["workerType"]) is None:
+            raise InputError(f"No task queue can have a `workerType` but one of `{WORKER_TYPE_PATTERN}`.")
         await self._sightings.flush()
         worker = await self._database.write(lambda tx: operations.declare(tx, key, expires))
         return worker.to_response()

@@ -292,6 +292,17 @@ async def test_a_refused_declaration_stores_nothing(queue: RunningQueue) -> None
     assert await nobody_stored(queue)
 
 
+@pytest.mark.parametrize("worker_type", ["Upper", "0", "a-", "_"])
+async def test_no_worker_is_declared_where_no_task_queue_can_be(
+    queue: RunningQueue, worker_type: str
+) -> None:
+    """In a URL alone a worker type may be so; as part of a task queue it would break every list of them."""
+    target = f"/provisioners/{PROVISIONER}/worker-types/{worker_type}/eu-central/worker-1"
+    reply = await queue.call("PUT", target, {"expires": format_time(START + DAY)})
+    assert (reply.status, reply.code) == (400, "InputError")
+    assert await nobody_stored(queue)
+
+
 @pytest.mark.parametrize("body", [{}, {"expires": "tomorrow"}, {"expires": None}, {"other": 1}])
 async def test_a_declaration_out_of_form_is_refused(queue: RunningQueue, body: Json) -> None:
     reply = await queue.call("PUT", declaration(), body)

@@ -55,8 +55,10 @@ def test_an_operation_has_the_parameters_of_its_path(name: str) -> None:
 def test_an_operation_tells_how_to_sign_and_what_is_refused(name: str) -> None:
     _, endpoint = TABLE[name]
     operation = OPERATIONS[name]
-    assert ({"hawk": []} in operation["security"]) == (endpoint.scopes is not None)
-    assert (operation["responses"].get("403") == PROBLEM) == (endpoint.scopes is not None)
+    judged = endpoint.scopes is not None or endpoint.tests_credentials
+    assert ({"hawk": []} in operation["security"]) == judged
+    assert (operation["responses"].get("401") is not None) == judged
+    assert (operation["responses"].get("403") == PROBLEM) == judged
     assert "400" in operation["responses"]
 
 
