@@ -54,7 +54,8 @@ COMMIT;
 """
 _ROW_BYTES: Final = 200
 """What a row costs in the log beside its message: a guess that only sets how often the log is emptied."""
-_LOG_BYTES: Final = 8 * 1024 * 1024
+LOG_BYTES: Final = 8 * 1024 * 1024
+"""How long the log grows before it is emptied."""
 
 
 class JournalUnusable(Exception):
@@ -178,7 +179,7 @@ class JournalFile:
 
     @property
     def log_is_long(self) -> bool:
-        return self._log_bytes > _LOG_BYTES
+        return self._log_bytes > LOG_BYTES
 
     def empty_log(self) -> None:
         """Move what the log holds into the file proper, both synced: takes milliseconds, best in a thread."""

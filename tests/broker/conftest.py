@@ -1,5 +1,5 @@
-"""One suite, two brokers: a test that asks for `amqp_url` runs on the embedded broker, with a journal too, and
-on RabbitMQ.
+"""One suite, two brokers: a test that asks for `amqp_url` runs on the embedded one, bare and with a journal,
+and on RabbitMQ.
 """
 
 import logging
