@@ -13,6 +13,8 @@ RUN pip install --no-cache-dir '.[server,postgres,s3]' && rm -rf /build
 RUN useradd --create-home --shell /usr/sbin/nologin taskbus
 USER taskbus
 WORKDIR /home/taskbus
+# A volume mounted there takes over its owner.
+RUN mkdir artifacts
 
 ENTRYPOINT ["taskbus"]
 CMD ["serve"]

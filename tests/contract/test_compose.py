@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from queue_service.settings import LOOPBACK, Settings
+from queue_service.settings import Settings
 
 yaml = pytest.importorskip("yaml")
 
@@ -17,10 +17,15 @@ SERVICES: Final[dict[str, dict[str, Any]]] = yaml.safe_load((REPOSITORY / "compo
 ]
 
 
+TOKEN: Final = "0123456789abcdef0123456789abcdef0123456789ab"
+"""Of the form that compose.yaml tells its user to make."""
+
+
 def environment(service: str) -> dict[str, str]:
-    """The environment of a service, with the default of each ``${NAME:-default}``."""
+    """The environment of a service: the default of ``${NAME:-default}``, a token for what must be given."""
     given = SERVICES[service].get("environment", {})
-    return {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in given.items()}
+    defaults = {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in given.items()}
+    return {name: re.sub(r"\$\{\w+:\?.*\}", TOKEN, value) for name, value in defaults.items()}
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -33,13 +38,23 @@ def test_the_settings_of_the_queue_are_accepted(monkeypatch: pytest.MonkeyPatch)
     for name, value in environment("queue").items():
         monkeypatch.setenv(name, value)
     settings = Settings()
-    assert settings.host in LOOPBACK  # any other address is refused at start
-    assert settings.root_url == f"http://{settings.host}:{settings.port}"
+    assert settings.root_url == f"http://127.0.0.1:{settings.port}"
+    assert not settings.no_auth
 
 
-def test_the_worker_reaches_the_loopback_of_the_queue() -> None:
+def test_the_api_is_published_on_the_loopback_of_the_host_alone() -> None:
+    assert SERVICES["queue"]["ports"] == ["127.0.0.1:8080:8080"]
+
+
+def test_the_worker_reaches_the_queue_where_the_urls_of_artifacts_lead() -> None:
     assert SERVICES["worker"]["network_mode"] == "service:queue"
-    assert environment("worker")["TASKBUS_ROOT_URL"] == environment("queue")["TASKBUS_ROOT_URL"]
+    assert environment("worker")["TASKCLUSTER_ROOT_URL"] == environment("queue")["TASKBUS_ROOT_URL"]
+
+
+def test_the_worker_signs_in_as_a_client_that_the_queue_knows() -> None:
+    worker, queue = environment("worker"), environment("queue")
+    assert worker["TASKCLUSTER_ACCESS_TOKEN"] == queue["TASKBUS_ROOT_ACCESS_TOKEN"]
+    assert worker["TASKCLUSTER_CLIENT_ID"] == Settings.model_fields["root_client_id"].default
 
 
 @pytest.mark.parametrize("service", SERVICES)
