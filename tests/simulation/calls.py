@@ -1,0 +1,110 @@
+"""Calls as clients make them, and how a server's handlers take them."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, Final, cast
+
+from queue_service.api.endpoint import Call
+from queue_service.api.queue import QueueApi
+from queue_service.core.errors import QueueError
+from queue_service.operations.batching import Overloaded
+from queue_service.store.database import StoreUnavailable
+from schemas.queue import (
+    ChangeTaskPriorityRequest,
+    ClaimWorkRequest,
+    CreateTaskRequest,
+    TaskClaimRequest,
+    TaskExceptionRequest,
+)
+
+UNAVAILABLE: Final = "unavailable"
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One attempt at a call. ``method`` is the handler's name; what it does not need is None."""
+
+    method: str
+    task_id: str | None = None
+    group_id: str | None = None
+    queue_id: str | None = None
+    run_id: int | None = None
+    worker: str | None = None
+    wanted: int = 1
+    word: str | None = None
+    """A priority, or the reason of an exception."""
+    definition: dict[str, Any] | None = None
+
+    def __str__(self) -> str:
+        about = (self.task_id or self.group_id or self.queue_id or "")[:6]
+        parts = (about, *(part for part in (self.run_id, self.worker, self.word) if part is not None))
+        return f"{self.method}({', '.join(map(str, parts))})"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """``error`` is a code of the wire, or that the service could not do it now."""
+
+    error: str | None
+    body: dict[str, Any]
+
+
+class _Everything:
+    """The permit of a client that may do everything."""
+
+    client_id = "simulation"
+    scopes = ("*",)
+    expires = datetime(2100, 1, 1, tzinfo=UTC)
+
+    def require(self, scopes: Any, parameters: Any) -> None:
+        pass
+
+
+async def answer(api: QueueApi, request: Request, gone: Callable[[], Awaitable[object]]) -> Reply:
+    """What the server answers. Raises what no client should meet."""
+    try:
+        document = await getattr(api, request.method)(_call(request, gone))
+    except QueueError as error:
+        return Reply(error.code, {})
+    except (StoreUnavailable, Overloaded):
+        return Reply(UNAVAILABLE, {})
+    return Reply(None, document.to_wire())
+
+
+def _call(request: Request, gone: Callable[[], Awaitable[object]]) -> Call[Any]:
+    given = {
+        "taskId": request.task_id,
+        "taskGroupId": request.group_id,
+        "taskQueueId": request.queue_id,
+        "runId": None if request.run_id is None else str(request.run_id),
+    }
+    return Call(
+        endpoint=cast(Any, SimpleNamespace(scopes=None)),
+        params={name: value for name, value in given.items() if value is not None},
+        query={},
+        body=_body(request),
+        payload={},
+        size=100,
+        permit=_Everything(),
+        signed=cast(Any, None),
+        disconnected=gone,
+    )
+
+
+def _body(request: Request) -> Any:
+    worker_group, _, worker_id = (request.worker or "").partition("/")
+    worker = {"workerGroup": worker_group, "workerId": worker_id}
+    match request.method:
+        case "create_task":
+            return CreateTaskRequest.model_validate(request.definition)
+        case "claim_work":
+            return ClaimWorkRequest.model_validate({**worker, "tasks": request.wanted})
+        case "claim_task":
+            return TaskClaimRequest.model_validate(worker)
+        case "report_exception":
+            return TaskExceptionRequest.model_validate({"reason": request.word})
+        case "change_task_priority" | "change_task_group_priority":
+            return ChangeTaskPriorityRequest.model_validate({"newPriority": request.word})
+    return None

@@ -1,0 +1,90 @@
+"""One process of the service: the real parts, put together as ``queue_service/service.py`` does."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Final, cast
+
+from queue_service.api.queue import QueueApi
+from queue_service.auth.temporary import Issuer
+from queue_service.clock import Clock
+from queue_service.core.limits import Limits
+from queue_service.loops.outbox_relay import OutboxRelay
+from queue_service.loops.schedule import Loops, idle
+from queue_service.service import FOLLOWERS, SWEEPS
+from queue_service.store.database import Database
+from queue_service.store.signals import OutboxFilled, Signal
+from tests.memory_blobs import MemoryBlobs
+from tests.simulation.broker import SimulatedBroker, SimulatedPublisher
+from tests.simulation.calls import Reply, Request, answer
+from tests.simulation.disk import Disk, SimulatedDriver, engine
+from tests.simulation.scheduler import Scheduler, SimulatedLoop
+
+ISSUER: Final = Issuer("static/taskbus/root", "vuOoBTLkTDKsiDVZ2BuxUQ3ReqAqTXmzLAr1nOm6RQWA")
+LIMITS: Final = Limits(
+    claim_timeout=timedelta(seconds=60),
+    deadline_delay=timedelta(seconds=10),
+    expiry_grace=timedelta(seconds=120),
+)
+LONG_POLL: Final = 20.0
+
+
+class Server:
+    """A process. ``kill`` takes everything from it but what it has committed."""
+
+    def __init__(
+        self,
+        name: str,
+        scheduler: Scheduler,
+        disk: Disk,
+        broker: SimulatedBroker,
+        clock: Clock,
+        unexpected: Callable[[BaseException], None],
+    ) -> None:
+        self.name = name
+        self.loop = SimulatedLoop(scheduler)
+        self._disk = disk
+        self._broker = broker
+        self._clock = clock
+        self._unexpected = unexpected
+        self.loop.call_soon(self._start)
+
+    def _start(self) -> None:
+        database = Database(engine(), SimulatedDriver(self._disk, self), self._clock)
+        self.api = QueueApi(database, self._clock, LIMITS, ISSUER, long_poll=LONG_POLL)
+        loops = Loops(database, LIMITS, MemoryBlobs(), followers=FOLLOWERS, sweeps=SWEEPS)
+        publisher = SimulatedPublisher(self._broker, self.loop)
+        relay = OutboxRelay(database, cast(Any, publisher), self.name, idle=idle(database, 1))
+
+        def nudge_relay(signal: Signal) -> None:
+            if isinstance(signal, OutboxFilled):
+                relay.nudge()
+
+        database.subscribe(nudge_relay)
+        database.subscribe(loops.on_signal)
+        self._link_of = publisher
+        relay.start()
+        loops.start()
+
+    @property
+    def dead(self) -> bool:
+        return self.loop.killed
+
+    def kill(self) -> None:
+        self.loop.killed = True
+        self._disk.forget(self)
+        self._broker.cut_links_of(self.loop)
+        self.loop.kill()
+
+    def call(self, request: Request, gone: Callable[[], Any], answered: Callable[[Reply], None]) -> None:
+        """Answer a call; ``answered`` is told, unless the process dies first."""
+        self.loop.call_soon(lambda: self.loop.create_task(self._answer(request, gone, answered)))
+
+    async def _answer(
+        self, request: Request, gone: Callable[[], Any], answered: Callable[[Reply], None]
+    ) -> None:
+        try:
+            reply = await answer(self.api, request, gone)
+        except Exception as error:
+            self._unexpected(error)
+        else:
+            answered(reply)
