@@ -127,6 +127,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         if not kept and (promised or self._withheld):
             self._withheld.append(output)
             output = b""
+            self._session.published()  # whoever waits for a confirm learns why
         elif self._withheld:
             output = b"".join((*self._withheld, output))
             self._withheld.clear()

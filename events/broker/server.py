@@ -25,7 +25,7 @@ from events.broker.topology import QueueInfo, Topology
 
 logger = logging.getLogger(__name__)
 
-_TRY_AGAIN_SECONDS: Final = 1.0
+TRY_AGAIN_SECONDS: Final = 1.0
 """After the journal could not be written."""
 
 
@@ -244,7 +244,7 @@ class Broker:
         _send(outgoing, kept=journal.problem is None)
         if journal.problem is not None:
             loop = asyncio.get_running_loop()
-            self._try_again = loop.call_later(_TRY_AGAIN_SECONDS, self._commit, journal, [])
+            self._try_again = loop.call_later(TRY_AGAIN_SECONDS, self._commit, journal, [])
         elif self._try_again is not None:
             self._try_again = None
             for connection in self._connections:
