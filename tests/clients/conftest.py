@@ -13,6 +13,8 @@ from sqlalchemy.engine import make_url
 
 from tests.clients.callers import AioCaller, Caller, SyncCaller
 from tests.clients.deployment import Deployment, deployed
+from tests.clients.scene import Scene
+from tests.clients.watch import Watch
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +69,17 @@ def caller(request: pytest.FixtureRequest, deployment: Deployment) -> Iterator[C
 def options(deployment: Deployment) -> dict[str, Any]:
     """What a client is made with: root URL and root credentials."""
     return {"rootUrl": deployment.root_url, "credentials": deployment.root}
+
+
+@pytest.fixture
+def scene(options: dict[str, Any]) -> Iterator[Scene]:
+    """A task queue and a group of the test's own."""
+    with SyncCaller(options) as caller:
+        yield Scene(caller)
+
+
+@pytest.fixture
+def watch(deployment: Deployment) -> Iterator[Watch]:
+    """All events from now on, as a plain pika program hears them."""
+    with Watch(deployment.amqp_url) as watch:
+        yield watch

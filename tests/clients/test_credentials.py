@@ -1,7 +1,6 @@
 """Credentials of every kind, as the PyPI client makes and sends them."""
 
 import urllib.request
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,17 +8,10 @@ import pytest
 import taskcluster
 from taskcluster.exceptions import TaskclusterAuthFailure, TaskclusterRestFailure
 
-from tests.clients.callers import SyncCaller
 from tests.clients.deployment import Deployment
 from tests.clients.scene import Scene
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
-
-
-@pytest.fixture
-def scene(options: dict[str, Any]) -> Iterator[Scene]:
-    with SyncCaller(options) as caller:
-        yield Scene(caller)
 
 
 def queue(deployment: Deployment, **options: Any) -> Any:

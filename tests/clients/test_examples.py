@@ -7,11 +7,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
-from tests.clients.callers import SyncCaller
 from tests.clients.deployment import Deployment
 from tests.clients.scene import Scene
 from tests.clients.watch import Watch
@@ -44,12 +43,6 @@ def heard(process: subprocess.Popen[str], text: str) -> str:
     """The next line with this text."""
     assert process.stdout is not None
     return next(line for line in process.stdout if text in line)
-
-
-@pytest.fixture
-def scene(options: dict[str, Any]) -> Iterator[Scene]:
-    with SyncCaller(options) as caller:
-        yield Scene(caller)
 
 
 def test_the_python_client_reads_what_it_has_uploaded(deployment: Deployment) -> None:

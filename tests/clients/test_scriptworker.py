@@ -2,33 +2,18 @@
 
 import gzip
 import urllib.request
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import taskcluster
 
-from tests.clients.callers import SyncCaller
 from tests.clients.deployment import Deployment
 from tests.clients.scene import Scene
 from tests.clients.scriptworker_process import scriptworker
 from tests.clients.watch import Watch
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
-
-
-@pytest.fixture
-def scene(options: dict[str, Any]) -> Iterator[Scene]:
-    with SyncCaller(options) as caller:
-        yield Scene(caller)
-
-
-@pytest.fixture
-def watch(deployment: Deployment) -> Iterator[Watch]:
-    with Watch(deployment.amqp_url) as watch:
-        yield watch
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +12,6 @@ import pytest
 import taskcluster
 import yaml
 
-from tests.clients.callers import SyncCaller
 from tests.clients.deployment import Deployment
 from tests.clients.scene import Scene
 from tests.clients.scriptworker_process import scriptworker
@@ -23,18 +21,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 PROJECT: Final = Path(__file__).parents[2] / "examples" / "clients" / "taskgraph_project"
 WORKER: Final = {"workerGroup": "decisions", "workerId": "decision-1"}
-
-
-@pytest.fixture
-def scene(options: dict[str, Any]) -> Iterator[Scene]:
-    with SyncCaller(options) as caller:
-        yield Scene(caller)
-
-
-@pytest.fixture
-def watch(deployment: Deployment) -> Iterator[Watch]:
-    with Watch(deployment.amqp_url) as watch:
-        yield watch
 
 
 @pytest.fixture
