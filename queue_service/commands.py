@@ -3,9 +3,12 @@
 import asyncio
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
+from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -17,7 +20,6 @@ from events.broker import JournalUnusable, PortInUse
 from queue_service.access import NoRoot, stored_root_token
 from queue_service.api_processes import LISTEN_FD, ApiProcesses, inherited_listener
 from queue_service.artifact_storage import ArtifactStorageUnusable
-from queue_service.auth.temporary import Issuer
 from queue_service.clock import SystemClock
 from queue_service.http_protocol import HttpProtocol
 from queue_service.logs import configure_logs
@@ -31,7 +33,8 @@ from queue_service.store.single_process import DatabaseInUse
 logger = structlog.get_logger(__name__)
 
 BACKLOG: Final = 2048
-MAX_HEADER_BYTES: Final = 64 * 1024
+OTHER_FILES: Final = 256
+"""Open files that are no HTTP connections, at most: of the database, the broker, artifacts."""
 STOP_SECONDS: Final = 10
 TAKES_NOTHING_SECONDS: Final = 60
 GIVE_UP_SECONDS: Final = 20
@@ -237,7 +240,7 @@ async def _serve(
         async with ApiProcesses(processes - 1, listener, _handed_down(settings)):
             if announce:
                 _announce(service, settings)
-            await _serve_http(service, listener, stop)
+            await _serve_http(service, settings, listener, stop)
 
 
 def _give_up() -> None:
@@ -257,7 +260,20 @@ def _handed_down(settings: Settings) -> dict[str, str]:
     }
 
 
-async def _serve_http(service: Service, listener: socket.socket, stop: asyncio.Event) -> None:
+def _connections(settings: Settings) -> int:
+    """How many connections this process may have: each is an open file, of which systems give few unasked."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    if soft == resource.RLIM_INFINITY:
+        return settings.max_connections
+    return min(settings.max_connections, max(soft - OTHER_FILES, 1))
+
+
+async def _serve_http(
+    service: Service, settings: Settings, listener: socket.socket, stop: asyncio.Event
+) -> None:
     config = uvicorn.Config(
         service.application,
         log_config=None,
@@ -266,11 +282,10 @@ async def _serve_http(service: Service, listener: socket.socket, stop: asyncio.E
         server_header=False,
         date_header=True,
         proxy_headers=False,
-        timeout_keep_alive=75,
+        timeout_keep_alive=settings.idle_timeout,
         timeout_graceful_shutdown=STOP_SECONDS,
-        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         ws="none",
-        http=HttpProtocol,
+        http=partial(HttpProtocol, max_connections=_connections(settings)),  # type: ignore[arg-type]
     )
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
@@ -292,8 +307,9 @@ def _announce(service: Service, settings: Settings) -> None:
         *([f"  AMQP       {_without_password(service.amqp_url)}{built_in}"] if service.amqp_url else []),
         f"  database   {make_url(settings.database_url).render_as_string(hide_password=True)}",
         f"  access     {_access(service, settings)}",
-        *(_root_lines(root_url, service.access.issuer, settings) if service.access.made_root else []),
+        *_root_lines(root_url, service, settings),
         "try:",
+        *([] if settings.no_auth else ['  eval "$(taskbus signin)"']),
         f"  taskbus task create --root-url {root_url} --queue demo/local -- echo hello",
     ]
     print("\n".join(lines), flush=True)
@@ -312,14 +328,20 @@ def _access(service: Service, settings: Settings) -> str:
     return f"root client {client_id}; `taskbus signin` shows its secret on this machine"
 
 
-def _root_lines(root_url: str, root: Issuer, settings: Settings) -> list[str]:
-    """What clients read from their environment, and what encrypts it in the database."""
-    file = key_file(settings)
+def _root_lines(root_url: str, service: Service, settings: Settings) -> list[str]:
+    """Of a root client that is new, what clients read from their environment, and what encrypts it here."""
+    if settings.no_auth or not service.access.made_root:
+        return []
+    root, file = service.access.issuer, key_file(settings)
     return [
         f"    export TASKCLUSTER_ROOT_URL={root_url}",
         f"    export TASKCLUSTER_CLIENT_ID={root.client_id}",
         f"    export TASKCLUSTER_ACCESS_TOKEN={root.access_token}",
-        *([f"  secret key {file}     encrypts the secrets in the database: back up both"] if file else []),
+        *(
+            [f"  secret key {file}     decrypts the database's secrets: keep a copy elsewhere"]
+            if file
+            else []
+        ),
     ]
 
 

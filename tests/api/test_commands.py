@@ -114,6 +114,21 @@ def test_several_wrong_settings_are_all_told(refusal: Refusal) -> None:
     }
 
 
+def test_a_setting_of_several_parts_is_told_with_the_part_that_is_wrong(refusal: Refusal) -> None:
+    text = refusal(
+        commands.serve, static_clients='[{"clientId": "static/a", "accessToken": "hush", "scopes": []}]'
+    )
+    assert text.startswith("taskbus: TASKBUS_STATIC_CLIENTS.0.accessToken: expected 22 to 66")
+    assert "hush" not in text
+
+
+def test_a_key_file_that_holds_no_key(refusal: Refusal, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("hush")
+    text = refusal(commands.serve, secret_key_file=str(tmp_path / "key"))
+    assert "does not hold a secret key" in text
+    assert "hush" not in text
+
+
 def test_more_processes_than_sqlite_serves(refusal: Refusal) -> None:
     text = refusal(commands.serve, {"processes": 2})
     assert "SQLite" in text

@@ -1,7 +1,9 @@
 """Settings: where they come from, and what a wrong one says."""
 
+import json
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -111,6 +113,69 @@ def test_loopback_addresses_are_known(host: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.0.7", "example.com", "127.0.0.1.example.com"])
 def test_any_other_address_is_not_loopback(host: str) -> None:
     assert not Settings(host=host).loopback_only
+
+
+# ---- clients and keys ---------------------------------------------------------------------------------
+
+TOKEN = "hush" * 6
+STATIC = {"clientId": "static/a", "accessToken": TOKEN, "scopes": ["a:*"]}
+
+
+def test_clients_and_keys_are_made_by_the_service_unless_they_are_given() -> None:
+    settings = Settings()
+    assert (settings.root_client_id, settings.no_auth) == ("static/taskbus/root", False)
+    assert not settings.root_access_token
+    assert not settings.secret_key
+    assert (settings.secret_key_file, settings.static_clients) == ("", ())
+
+
+def test_static_clients_come_from_json_or_from_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "taskbus.toml"
+    file.write_text(f'[[static_clients]]\nclientId = "static/a"\naccessToken = "{TOKEN}"\nscopes = ["a:*"]\n')
+    monkeypatch.setenv("TASKBUS_CONFIG", str(file))
+    (of_file,) = Settings().static_clients
+    monkeypatch.setenv("TASKBUS_STATIC_CLIENTS", json.dumps([{**STATIC, "description": "ci"}]))
+    (of_environment,) = Settings().static_clients
+    for client in (of_file, of_environment):
+        assert (client.client_id, client.access_token.get_secret_value(), client.scopes) == (
+            "static/a", TOKEN, ("a:*",)
+        )  # fmt: skip
+    assert (of_file.description, of_environment.description) == ("", "ci")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "place"),
+    [
+        ("root_client_id", "root", ()),
+        ("root_client_id", "static/a b", ()),
+        ("root_access_token", "hush", ()),
+        ("root_access_token", TOKEN + "+", ()),
+        ("root_access_token", "hush" * 17, ()),
+        ("secret_key", "hush" * 7, ()),
+        ("static_clients", '[{"hush', ()),
+        ("static_clients", '"hush"', ()),
+        ("static_clients", "[5]", (0,)),
+        ("static_clients", [STATIC, STATIC], ()),
+        ("static_clients", [{**STATIC, "clientId": "static/taskbus/root"}], ()),
+        ("static_clients", [{**STATIC, "clientId": "a"}], (0, "clientId")),
+        ("static_clients", [{**STATIC, "accessToken": "hush"}], (0, "accessToken")),
+        ("static_clients", [{**STATIC, "scopes": ["a**"]}], (0, "scopes")),
+        ("static_clients", [{**STATIC, "scopes": ["\n"]}], (0, "scopes", 0)),
+        ("static_clients", [{**STATIC, "expires": "2030-01-01"}], (0, "expires")),
+        ("static_clients", [{"clientId": "static/a", "accessToken": TOKEN}], (0, "scopes")),
+    ],
+)
+def test_a_wrong_client_or_key_is_refused_by_its_place_without_showing_it(
+    name: str, value: Any, place: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"TASKBUS_{name.upper()}", value if isinstance(value, str) else json.dumps(value))
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    errors = refused.value.errors(include_url=False, include_input=False, include_context=False)
+    assert [error["loc"] for error in errors] == [(name, *place)]
+    assert "hush" not in str(errors)
 
 
 def test_a_token_is_never_shown() -> None:
