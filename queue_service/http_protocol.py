@@ -10,14 +10,15 @@ from uvicorn.protocols.http.httptools_impl import (
     HEADER_RE,
     HEADER_VALUE_RE,
     STATUS_LINE,
-    HttpToolsProtocol,
     RequestResponseCycle,
 )
+
+from queue_service.http_limits import LimitedProtocol
 
 _WITHOUT_BODY: Final = frozenset({204, 304})
 
 
-class HttpProtocol(HttpToolsProtocol):
+class HttpProtocol(LimitedProtocol):
     """One connection."""
 
     def on_headers_complete(self) -> None:

@@ -84,6 +84,18 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address the HTTP API listens on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port of the HTTP API; 0 takes a free one.")
+    max_connections: int = Field(
+        default=10_000,
+        ge=1,
+        description="HTTP connections per process; further ones are closed at once. No more than the system "
+        "allows open files.",
+    )
+    idle_timeout: int = Field(
+        default=75,
+        ge=1,
+        le=3600,
+        description="Seconds after which an HTTP connection without a complete request is closed.",
+    )
     root_url: str = Field(
         default="",
         description="URL under which clients reach the service; made from host and port when empty.",

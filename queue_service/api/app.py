@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from events.exchanges import EXCHANGES
 from queue_service.api.apis import APIS
+from queue_service.api.bodies import Room
 from queue_service.api.monitoring import ROOT, Monitoring
 from queue_service.api.openapi import openapi
 from queue_service.api.permit import Gate
@@ -26,7 +27,8 @@ PAGES = ("/docs", "/openapi.json")
 class Application:
     """The ASGI application of the service. ``handlers``: an object of each class that the APIs name.
 
-    ``blobs`` answers below ``/blobs/``, when this service keeps the bytes of artifacts itself.
+    ``blobs`` answers below ``/blobs/``, when this service keeps the bytes of artifacts itself. ``room``: what
+    the bodies of requests may take together.
     """
 
     def __init__(
@@ -37,14 +39,16 @@ class Application:
         version: str,
         *,
         blobs: ASGIApp | None = None,
+        room: Room | None = None,
     ) -> None:
+        room = room or Room()
         self._version = version
         self._blobs = blobs
         by_class = {type(handler): handler for handler in (*handlers, Monitoring(version))}
         self._apis = {
-            api.service: Pipeline(api.base_path, api.sections, by_class, clock, gate) for api in APIS
+            api.service: Pipeline(api.base_path, api.sections, by_class, clock, gate, room) for api in APIS
         }
-        self._root = Pipeline("", [ROOT], by_class, clock, gate)
+        self._root = Pipeline("", [ROOT], by_class, clock, gate, room)
         self._references = ReferenceFiles(lambda: references(APIS, EXCHANGES))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

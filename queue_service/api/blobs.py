@@ -12,8 +12,9 @@ from typing import Final
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from queue_service.api.bodies import ClientGone
 from queue_service.api.errors import error_body
-from queue_service.api.pipeline import NOT_FOUND, ClientGone
+from queue_service.api.pipeline import NOT_FOUND
 from queue_service.api.ranges import Unsatisfiable, requested
 from queue_service.api.transfer import Headers, Stalled, Transfer
 from queue_service.blobs.directory import DiskFull, Head, WrongLength

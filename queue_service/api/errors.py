@@ -22,6 +22,8 @@ _EXPECTED = {
     "model_attributes_type": "must be an object",
 }
 MAX_VIOLATIONS = 100
+MAX_LISTABLE = 10_000
+"""Violations beyond which not even the first are told: pydantic lists all or none, at a kilobyte each."""
 
 
 def error_body(
@@ -57,7 +59,11 @@ def refused(
 
 def schema_violations(error: ValidationError) -> InputValidationError:
     """All violations of a body, each with the place and what was expected there."""
-    found = error.errors(include_url=False, include_context=True)
+    if error.error_count() > MAX_LISTABLE:
+        return InputValidationError(
+            f"Schema validation of the request body failed at {error.error_count()} places."
+        )
+    found = error.errors(include_url=False, include_context=True, include_input=False)
     lines = [f" * {_place(item)}: {_expected(item)}" for item in found[:MAX_VIOLATIONS]]
     if len(found) > MAX_VIOLATIONS:
         lines.append(f" * and {len(found) - MAX_VIOLATIONS} more")

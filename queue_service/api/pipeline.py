@@ -15,9 +15,10 @@ from urllib.parse import parse_qsl
 
 import structlog
 from pydantic import ValidationError
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 
+from queue_service.api.bodies import BodyReader, ClientGone, Room, parsed
 from queue_service.api.endpoint import Answer, Call, Endpoint, Result, Section
 from queue_service.api.errors import error_body, refused, schema_violations
 from queue_service.api.permit import NOBODY, Gate
@@ -27,7 +28,6 @@ from queue_service.blobs.store import BlobsUnavailable
 from queue_service.clock import Clock
 from queue_service.core.errors import (
     AuthenticationFailed,
-    InputTooLarge,
     InsufficientScopes,
     InvalidRequestArguments,
     MalformedPayload,
@@ -40,7 +40,8 @@ from schemas.ids import PARAMETER_PATTERNS, QUERY_PATTERNS
 
 logger = structlog.get_logger(__name__)
 
-MAX_BODY: Final = 10 * 1024 * 1024
+MAX_ECHO: Final = 1024 * 1024
+"""Bytes of the largest body that a refusal repeats."""
 _PARAMETERS: Final = {name: re.compile(pattern) for name, pattern in PARAMETER_PATTERNS.items()}
 _QUERIES: Final = {name: re.compile(pattern) for name, pattern in QUERY_PATTERNS.items()}
 
@@ -60,10 +61,6 @@ _HEADERS: Final[list[tuple[bytes, bytes]]] = [
 NOT_FOUND: Final = b'{"error": "Not found"}'
 
 
-class ClientGone(Exception):
-    """The client closed the connection before its request was complete."""
-
-
 @dataclass
 class _Request:
     """What is known of a request so far; an error reply shows it."""
@@ -72,11 +69,17 @@ class _Request:
     endpoint: Endpoint
     params: Mapping[str, str]
     signed: SignedRequest
+    reader: BodyReader
     payload: Any = field(default_factory=dict)
 
     @property
     def content_type(self) -> bytes:
         return self.headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+
+    @property
+    def echo(self) -> Any:
+        """The body as a refusal repeats it."""
+        return self.payload if len(self.signed.body) <= MAX_ECHO else {}
 
 
 class Pipeline:
@@ -89,8 +92,10 @@ class Pipeline:
         handlers: Mapping[type, object],
         clock: Clock,
         gate: Gate,
+        room: Room,
     ) -> None:
         self.base_path = base_path
+        self._room = room
         self._handlers = {
             endpoint.name: handlers[section.handlers]
             for section in sections
@@ -120,12 +125,14 @@ class Pipeline:
         if match is None or endpoint is None:
             await _reply(send, 404, NOT_FOUND, trace_id, head=verb == "head")
             return
+        reader = BodyReader(self._room)
+        request = _Request(headers, endpoint, match.params(endpoint), _signed(scope, headers), reader)
         try:
-            status, reply, extra = await self._answer(
-                _Request(headers, endpoint, match.params(endpoint), _signed(scope, headers)), scope, receive
-            )
+            status, reply, extra = await self._answer(request, scope, receive)
         except ClientGone:
             return
+        finally:
+            reader.close()
         await _reply(send, status, reply, trace_id, extra, head=verb == "head")
 
     async def _answer(
@@ -148,7 +155,7 @@ class Pipeline:
                 error,
                 method=endpoint.name,
                 params=request.params,
-                payload=request.payload,
+                payload=request.echo,
                 now=self._clock.now(),
             )
             return status, body, extra
@@ -175,7 +182,7 @@ class Pipeline:
             message,
             method=request.endpoint.name,
             params=request.params,
-            payload=request.payload,
+            payload=request.echo,
             now=self._clock.now(),
             status=status,
         )
@@ -246,40 +253,11 @@ async def _read_body(request: _Request, receive: Receive) -> None:
     is_json = request.content_type == _JSON
     if not is_json and not request.signed.covers_body:
         return
-    announced = request.headers.get(b"content-length", b"0")
-    if announced.isdigit() and len(announced) < 20 and int(announced) > MAX_BODY:
-        raise _too_large()
-    parts: list[bytes] = []
-    size, more = 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        part = message.get("body", b"")
-        size += len(part)
-        if size > MAX_BODY:
-            raise _too_large()
-        parts.append(part)
-        more = message.get("more_body", False)
-    raw = b"".join(parts)
+    raw = await request.reader.read(receive, request.headers.get(b"content-length", b"0"))
     if raw:
         request.signed = replace(request.signed, body=raw)
     if raw and is_json:
-        request.payload = _parse(raw)
-
-
-def _too_large() -> InputTooLarge:
-    return InputTooLarge(f"The request body is larger than {MAX_BODY} bytes.")
-
-
-def _parse(raw: bytes) -> Any:
-    try:
-        payload = from_json(raw, allow_inf_nan=False)
-    except ValueError as error:
-        raise MalformedPayload(f"The request body is not JSON: {error}.") from None
-    if not isinstance(payload, dict | list):
-        raise MalformedPayload("The request body must be a JSON object.")
-    return payload
+        request.payload = parsed(raw)
 
 
 def _check_params(params: Mapping[str, str]) -> None:

@@ -6,7 +6,8 @@ from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
-from queue_service.api.pipeline import ClientGone, raw_path_of
+from queue_service.api.bodies import ClientGone
+from queue_service.api.pipeline import raw_path_of
 
 LINGER_SECONDS: Final = 5.0
 LINGER_BYTES: Final = 64 * 1024 * 1024
