@@ -3,21 +3,30 @@
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Executable, Integer, Text, bindparam, delete, func, select
+from sqlalchemy import Executable, Integer, Text, bindparam, delete, func, select, text
 
 from queue_service.store.database import Tx
 from queue_service.store.rows import Rows
 from queue_service.store.statements import Connection
-from queue_service.store.tables import artifacts, task_definitions, task_dependencies, task_groups, tasks
+from queue_service.store.tables import (
+    UNRESOLVED,
+    artifacts,
+    task_definitions,
+    task_dependencies,
+    task_groups,
+    tasks,
+)
 from queue_service.store.types import Milliseconds
 
 _before = bindparam("before", type_=Milliseconds)
 _limit = bindparam("wanted", type_=Integer)
 
+ENDED: Final = f"NOT ({UNRESOLVED})"
 EXPIRED_TASKS: Final = (
     select(tasks.c.task_id)
     .where(
         tasks.c.expires < _before,
+        text(ENDED),
         ~select(artifacts.c.task_id).where(artifacts.c.task_id == tasks.c.task_id).exists(),
     )
     .order_by(tasks.c.expires)
@@ -54,13 +63,15 @@ DELETE_DEPENDENCIES: Final = (
     )
     .returning(task_dependencies.c.required_task_id)
 )
-NEXT_EXPIRY: Final = select(func.min(tasks.c.expires))
+NEXT_EXPIRY: Final = select(func.min(tasks.c.expires)).where(text(ENDED))
 
 
 async def delete_tasks(tx: Tx, before: datetime, limit: int) -> int:
     """Delete tasks that expired before this time and have no artifacts left; how many there were.
 
-    Artifacts expire no later than their task, so that they are gone first, with their bytes.
+    An unresolved task is kept until its deadline has been dealt with: after a time in which nothing ran,
+    that may come later, and its end must be told. Artifacts expire no later than their task, so that they are
+    gone first, with their bytes.
     """
     found = await tx.connection.execute(EXPIRED_TASKS, {"before": before, "wanted": limit})
     task_ids = list(found.scalars())
@@ -81,7 +92,7 @@ async def delete_dependencies(tx: Tx, before: datetime, limit: int) -> int:
 
 
 async def next_expiry(connection: Connection) -> datetime | None:
-    """When the next task expires."""
+    """When the next task expires, of those that have ended."""
     due: datetime | None = (await connection.execute(NEXT_EXPIRY)).scalar()
     return due
 

@@ -197,7 +197,9 @@ class RunningQueue:
             pass
 
     async def sweep(self) -> None:
-        """Delete everything that has expired long enough ago, and bytes without a record."""
+        """End what is past its deadline; delete what has expired long enough ago, and bytes of no record."""
+        while await self.loops.deadlines.run_once():
+            pass
         await self.messages()
         while await self.loops.expiry.run_once():
             pass

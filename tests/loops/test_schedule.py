@@ -72,7 +72,7 @@ async def test_an_end_lets_dependents_go(loops: Loops, queue: Queue) -> None:
 
 
 async def test_what_has_expired_is_deleted(loops: Loops, queue: Queue, clock: ManualClock) -> None:
-    await queue.given(task(task_id=A))
+    await queue.given(task("scheduled completed", task_id=A))
     clock.move_to(EXPIRES)
     clock.advance(minutes=31)
     assert await loops.expiry.run_once() == 1
@@ -130,7 +130,7 @@ async def test_a_signal_wakes_its_loop_when_it_is_due(
 async def test_loops_mean_to_wake_when_the_next_thing_is_due(
     loops: Loops, queue: Queue, clock: ManualClock
 ) -> None:
-    await queue.given(task("scheduled running", task_id=A))
+    await queue.given(task("scheduled running", task_id=A), task("scheduled completed", task_id=B))
     asked = {
         loop.name: await loop._next_due()
         for loop in (loops.claims, loops.deadlines, loops.expiry)

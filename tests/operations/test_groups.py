@@ -200,6 +200,7 @@ async def test_a_group_whose_tasks_are_gone_can_be_sealed_and_cancelled(
     await given_group(queue, A)
     clock.move_to(EXPIRES)
     clock.advance(minutes=31)
+    await queue.pass_deadlines()
     await queue.delete_expired()
     assert await queue.task(A) is None
     await queue.seal(GROUP_ID)

@@ -14,7 +14,10 @@ IDS = new_ids(4)
 
 
 async def test_expired_tasks_go_with_their_definitions(database: Database) -> None:
-    await store(database, *(task(task_id=IDS[n], expires=EXPIRES + n * MILLISECOND) for n in range(4)))
+    await store(
+        database,
+        *(task("scheduled completed", task_id=IDS[n], expires=EXPIRES + n * MILLISECOND) for n in range(4)),
+    )
     assert await database.write(lambda tx: expiry.delete_tasks(tx, EXPIRES, 10)) == 0
     assert await database.write(lambda tx: expiry.delete_tasks(tx, EXPIRES + 2 * MILLISECOND, 10)) == 2
     assert list(await read(database, tasks.get, IDS)) == IDS[2:]
@@ -22,15 +25,18 @@ async def test_expired_tasks_go_with_their_definitions(database: Database) -> No
 
 
 async def test_the_tasks_that_expired_first_go_first(database: Database) -> None:
-    await store(database, *(task(task_id=IDS[n], expires=EXPIRES - n * MILLISECOND) for n in range(4)))
+    await store(
+        database,
+        *(task("scheduled completed", task_id=IDS[n], expires=EXPIRES - n * MILLISECOND) for n in range(4)),
+    )
     assert await database.write(lambda tx: expiry.delete_tasks(tx, EXPIRES + MILLISECOND, 3)) == 3
     assert list(await read(database, tasks.get, IDS)) == IDS[:1]
 
 
 async def test_the_id_of_a_deleted_task_can_be_used_again(database: Database) -> None:
-    await store(database, task(task_id=IDS[0], expires=EXPIRES))
+    await store(database, task("scheduled completed", task_id=IDS[0], expires=EXPIRES))
     await database.write(lambda tx: expiry.delete_tasks(tx, EXPIRES + MILLISECOND, 10))
-    await store(database, task(task_id=IDS[0]))
+    await store(database, task("scheduled completed", task_id=IDS[0]))
     assert list(await read(database, tasks.get, IDS)) == IDS[:1]
 
 
@@ -56,5 +62,8 @@ async def test_dependency_records_expire_with_the_dependent(database: Database) 
 
 async def test_the_next_expiry_is_that_of_the_first_task(database: Database) -> None:
     assert await read(database, expiry.next_expiry) is None
-    await store(database, *(task(task_id=IDS[n], expires=EXPIRES + n * MILLISECOND) for n in (1, 2)))
+    await store(
+        database,
+        *(task("scheduled completed", task_id=IDS[n], expires=EXPIRES + n * MILLISECOND) for n in (1, 2)),
+    )
     assert await read(database, expiry.next_expiry) == EXPIRES + MILLISECOND
