@@ -29,7 +29,8 @@ def recovered(journal: Journal, limits: BrokerLimits) -> Topology:
         queues = _restore(topology, contents)
     except (AmqpError, LookupError, TypeError, ValueError) as error:
         raise JournalUnusable(f"the broker's journal holds what it cannot hold: {error!r}") from error
-    journal.forget_recorded()
+    finally:
+        journal.forget_recorded()
     for queue in queues:
         queue.restored()
     if queues:

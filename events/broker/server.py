@@ -105,26 +105,22 @@ class Broker:
         self.port = sock.getsockname()[1]
         try:
             self._open_topology()
+            self._server = await loop.create_server(
+                lambda: ClientConnection(self), sock=sock, backlog=self.limits.connections
+            )
         except BaseException:
             sock.close()
+            self._close_journal()
             raise
-        self._server = await loop.create_server(
-            lambda: ClientConnection(self), sock=sock, backlog=self.limits.connections
-        )
+        self.worked()
         logger.info("broker listens", extra={"host": self.host, "port": self.port})
 
     def _open_topology(self) -> None:
         if self._journal_path is None:
             self._topology = Topology(self.limits)
             return
-        journal = Journal(self._journal_path, self._synchronous)
-        try:
-            self._topology = recovered(journal, self.limits)
-        except BaseException:
-            journal.close()
-            raise
-        self._journal = journal
-        self.worked()
+        self._journal = Journal(self._journal_path, self._synchronous)
+        self._topology = recovered(self._journal, self.limits)
 
     async def _bound_socket(self) -> socket.socket:
         """One socket for one address: a name that stands for several would get a port for each."""
@@ -165,9 +161,13 @@ class Broker:
             if timer is not None:
                 timer.cancel()
         self._alarm = self._try_again = None
+        self._close_journal()
+        self._server = None
+
+    def _close_journal(self) -> None:
         if self._journal is not None:
             self._journal.close()
-        self._journal = self._server = None
+            self._journal = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -200,6 +200,8 @@ class Broker:
 
     def worked(self) -> None:
         """Set the alarm to the next time that something is due in the queues, and see to the journal."""
+        if self._server is None:
+            return
         if self._journal is not None and self._journal.dirty and self._journal.problem is None:
             self._plan_round()
         when = self._topology.agenda.next()

@@ -273,6 +273,19 @@ async def test_a_damaged_journal_is_refused(file: Path) -> None:
         await Broker(journal=file).start()
 
 
+async def test_a_journal_that_makes_no_sense_is_refused_and_left_alone(file: Path) -> None:
+    async with Broker(journal=file) as broker, connected(broker.url) as peer:
+        await fill(await peer.open(), "q", b"1")
+        await (await peer.open()).exchange("topic", "e", durable=True, auto_delete=False)
+    changed(file, "UPDATE exchanges SET definition = 'no JSON'")
+    for _ in range(2):
+        with pytest.raises(JournalUnusable, match="cannot hold"):
+            await Broker(journal=file).start()
+    changed(file, "DELETE FROM exchanges")
+    async with Broker(journal=file) as broker, connected(broker.url) as peer:
+        assert await drained(await peer.open(), "q") == new(b"1")
+
+
 # -- a full disk ----------------------------------------------------------------------------------------
 
 
