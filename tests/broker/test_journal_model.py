@@ -149,6 +149,17 @@ class JournalMachine(RuleBasedStateMachine):
         assert done
         assert self.journal.problem is None
         self.committed = deepcopy(self.model)
+        self._file_holds_no_more()
+
+    def _file_holds_no_more(self) -> None:
+        """What has gone leaves no row behind."""
+        persistent = sum(
+            held.persistent for queue in self.model.values() for held in (*queue.ready, *queue.out)
+        )
+        query = self.journal._file._connection.execute
+        assert query("SELECT count(*) FROM entries").fetchone() == (persistent,)
+        unused = "SELECT count(*) FROM messages WHERE id NOT IN (SELECT message FROM entries)"
+        assert query(unused).fetchone() == (0,)
 
     @rule()
     def crash(self) -> None:
