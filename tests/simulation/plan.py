@@ -54,7 +54,8 @@ def plan_of(seed: int) -> Plan:
     actions += [_call(random, tasks) for _ in range(random.choice((0, tasks, 3 * tasks)))]
     actions += [_group_call(random, groups) for _ in range(random.choice((0, 0, 1, 4)))]
     actions += [_fault(random) for _ in range(random.choice((0, 2, 5, 12)))]
-    return Plan(seed, tuple(sorted(actions, key=lambda action: action.at)))
+    processes = random.choice((1, 1, 2, 3))
+    return Plan(seed, tuple(sorted(actions, key=lambda action: action.at)), processes)
 
 
 def _moment(random: Random) -> float:
@@ -135,7 +136,7 @@ def _group_call(random: Random, groups: int) -> Action:
 
 def _fault(random: Random) -> Action:
     kind = random.choice(
-        ("crash", "crash", "crash at point", "broker away", "broker cut", "nacks", "database refuses",
+        ("crash", "crash", "crash at point", "freeze", "broker away", "broker cut", "nacks", "database refuses",
          "database refuses", "clock jumps", "replies lost")
     )  # fmt: skip
     seconds = random.choice((0.05, 1.0, 15.0))
@@ -147,6 +148,8 @@ def _fault(random: Random) -> Action:
             facts = {"point": random.choice(POINTS), "down": random.choice((0.0, 0.5, 20.0))}
         case "broker away" | "replies lost":
             facts = {"seconds": seconds}
+        case "freeze":
+            facts = {"seconds": random.choice((0.05, 5.0, 15.0, 70.0))}
         case "nacks":
             facts = {"seconds": seconds, "share": random.choice((0.1, 0.5, 1.0))}
         case "database refuses":

@@ -45,6 +45,9 @@ class Handle:
         loop = self._loop
         if self._stopped or (loop is not None and loop.killed):
             return False
+        if loop is not None and loop.frozen is not None:
+            loop.frozen.append(self)
+            return False
         asyncio._set_running_loop(loop)
         try:
             if self._context is None:
@@ -113,6 +116,19 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self._scheduler = scheduler
         self._tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
         self.killed = False
+        self.frozen: list[Handle] | None = None
+        """What it would do if it were not stopped."""
+
+    def freeze(self) -> None:
+        """Stop it, as by SIGSTOP."""
+        if self.frozen is None:
+            self.frozen = []
+
+    def thaw(self) -> None:
+        """Let it go on where it was, not knowing how much later it is."""
+        waiting, self.frozen = self.frozen or (), None
+        for handle in waiting:
+            self._scheduler.soon(handle)
 
     def kill(self) -> None:
         """Nothing of this process happens any more."""

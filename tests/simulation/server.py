@@ -29,7 +29,10 @@ LONG_POLL: Final = 20.0
 
 
 class Server:
-    """A process. ``kill`` takes everything from it but what it has committed."""
+    """A process. ``kill`` takes everything from it but what it has committed.
+
+    ``tell_others`` passes its signals on to the processes that share the database; None when it is alone.
+    """
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class Server:
         broker: SimulatedBroker,
         clock: Clock,
         unexpected: Callable[[BaseException], None],
+        tell_others: "Callable[[Server, Signal], None] | None" = None,
     ) -> None:
         self.name = name
         self.loop = SimulatedLoop(scheduler)
@@ -46,10 +50,14 @@ class Server:
         self._broker = broker
         self._clock = clock
         self._unexpected = unexpected
+        self._tell_others = tell_others
+        self._database: Database | None = None
+        self._hearing = False
         self.loop.call_soon(self._start)
 
     def _start(self) -> None:
-        database = Database(engine(), SimulatedDriver(self._disk, self), self._clock)
+        database = self._database = Database(engine(), SimulatedDriver(self._disk, self), self._clock)
+        database.is_sqlite = self._tell_others is None  # what is shared is treated as PostgreSQL
         self.api = QueueApi(database, self._clock, LIMITS, ISSUER, long_poll=LONG_POLL)
         loops = Loops(database, LIMITS, MemoryBlobs(), followers=FOLLOWERS, sweeps=SWEEPS)
         publisher = SimulatedPublisher(self._broker, self.loop)
@@ -59,11 +67,27 @@ class Server:
             if isinstance(signal, OutboxFilled):
                 relay.nudge()
 
+        def pass_on(signal: Signal) -> None:
+            if self._tell_others is not None and not self._hearing:
+                self._tell_others(self, signal)
+
+        database.subscribe(pass_on)
         database.subscribe(nudge_relay)
         database.subscribe(loops.on_signal)
-        self._link_of = publisher
         relay.start()
         loops.start()
+
+    def hear(self, signal: Signal) -> None:
+        """A signal of another process arrives."""
+        self.loop.call_soon(self._hear, signal)
+
+    def _hear(self, signal: Signal) -> None:
+        assert self._database is not None
+        self._hearing = True
+        try:
+            self._database.announce((signal,))
+        finally:
+            self._hearing = False
 
     @property
     def dead(self) -> bool:

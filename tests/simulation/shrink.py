@@ -31,7 +31,10 @@ def shrink(plan: Plan) -> tuple[Plan, Outcome]:
 
 def story(plan: Plan, outcome: Outcome) -> str:
     """A failed life for people to read; the seed and these actions live it again."""
-    lines = [f"seed {plan.seed}: {len(plan.actions)} actions are enough", *map(_line, plan.actions)]
+    lines = [
+        f"seed {plan.seed}, {plan.processes} processes: {len(plan.actions)} actions are enough",
+        *map(_line, plan.actions),
+    ]
     return "\n".join([*lines, *(f"VIOLATION {text}" for text in outcome.violations)])
 
 

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any, Final
 
 from queue_service import faults
+from queue_service.store.signals import Signal
 from schemas.times import format_time, from_ms, to_ms
 from tests.simulation.broker import SimulatedBroker
 from tests.simulation.calls import UNAVAILABLE, Reply, Request
@@ -176,7 +177,14 @@ class World:
                 self.broker,
                 self.clock,
                 self._unexpected,
+                self._tell_others if len(self.servers) > 1 else None,
             )
+
+    def _tell_others(self, sender: Server, signal: Signal) -> None:
+        """Signals between processes take a moment, and some get lost."""
+        for server in self.servers:
+            if server is not None and server is not sender and self.random.random() < 0.9:
+                self.scheduler.after(self.random.expovariate(100), server.hear, signal)
 
     def _crash(self, down: float, place: int | None = None) -> None:
         place = self.random.randrange(len(self.servers)) if place is None else place
@@ -252,6 +260,11 @@ class World:
                 self.scheduler.after_steps(facts["steps"], lambda: self._crash(facts["down"]))
             case "crash at point":
                 self._armed, self._armed_down = facts["point"], facts["down"]
+            case "freeze":
+                server = self.random.choice(self.servers)
+                if server is not None:
+                    server.loop.freeze()
+                    self.scheduler.after(seconds, server.loop.thaw)
             case "broker away":
                 self.broker.away = True
                 self.broker.cut()
@@ -285,6 +298,9 @@ class World:
         self._replies_lost = False
         for place in range(len(self.servers)):
             self._start(place)
+            server = self.servers[place]
+            assert server is not None
+            server.loop.thaw()
 
     # ---- clients --------------------------------------------------------------------------------------
 
