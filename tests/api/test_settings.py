@@ -197,3 +197,20 @@ def test_exchanges_of_a_worker_manager_are_separated_by_commas() -> None:
 def test_a_name_that_no_exchange_can_have_is_refused(names: str) -> None:
     with pytest.raises(ValidationError, match="worker_removal_exchanges"):
         Settings(worker_removal_exchanges=names)
+
+
+@pytest.mark.parametrize(
+    ("database_url", "journal", "file"),
+    [
+        ("sqlite:////data/taskbus.sqlite", "auto", Path("/data/taskbus.sqlite.amqp")),
+        ("sqlite://", "auto", None),
+        ("postgresql://u:p@h/d", "auto", None),
+        ("sqlite:////data/taskbus.sqlite", "", None),
+        ("sqlite:////data/taskbus.sqlite", "none", None),
+        ("postgresql://u:p@h/d", "/data/journal", Path("/data/journal")),
+    ],
+)
+def test_the_built_in_brokers_journal_lies_beside_the_sqlite_database(
+    database_url: str, journal: str, file: Path | None
+) -> None:
+    assert Settings(database_url=database_url, amqp_journal=journal).amqp_journal_file == file
