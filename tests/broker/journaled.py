@@ -6,16 +6,20 @@ usual.
 """
 
 import asyncio
+import ctypes
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from events.broker import Broker, journal_file
 from events.broker.journal_file import Synchronous
 from tests.broker.peer import PATIENCE
+
+PR_SET_PDEATHSIG: Final = 1
 
 
 class Journaled:
@@ -72,12 +76,18 @@ async def _serve(synchronous: Synchronous, file: str) -> None:
         await asyncio.Event().wait()
 
 
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _main() -> None:
+    _die_with_parent()
     journal_file.LOG_BYTES = 300_000
     for line in sys.stdin:
         synchronous, _, file = line.strip().partition(" ")
         pid = os.fork()
         if not pid:
+            _die_with_parent()
             asyncio.run(_serve("FULL" if synchronous == "FULL" else "NORMAL", file))
             os._exit(0)
         _, status = os.waitpid(pid, 0)
