@@ -13,6 +13,10 @@ EXCEPTIONS: Final = (
     "worker-shutdown", "intermittent-task", "malformed-payload", "resource-unavailable", "internal-error",
 )  # fmt: skip
 REFUSALS: Final = ("begin", "statement", "commit", "after commit")
+FAULTS: Final = (
+    "crash", "crash", "crash at point", "freeze", "broker away", "broker cut", "nacks", "database refuses",
+    "database refuses", "clock jumps", "replies lost",
+)  # fmt: skip
 POINTS: Final = ("outbox.published", "outbox.deleted")
 LIFE_SECONDS: Final = 150.0
 
@@ -135,10 +139,7 @@ def _group_call(random: Random, groups: int) -> Action:
 
 
 def _fault(random: Random) -> Action:
-    kind = random.choice(
-        ("crash", "crash", "crash at point", "freeze", "broker away", "broker cut", "nacks", "database refuses",
-         "database refuses", "clock jumps", "replies lost")
-    )  # fmt: skip
+    kind = random.choice(FAULTS)
     seconds = random.choice((0.05, 1.0, 15.0))
     facts: dict[str, Any]
     match kind:
