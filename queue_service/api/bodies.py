@@ -16,7 +16,7 @@ from queue_service.operations.batching import Overloaded
 MAX_BODY: Final = 10 * 1024 * 1024
 MAX_TOGETHER: Final = 128 * 1024 * 1024
 """Bytes of bodies under way at a time; what comes as one piece is not counted."""
-MAX_VALUES: Final = 250_000
+MAX_VALUES: Final = 100_000
 """Members and items of a body, at all depths: each takes far more memory and time than it takes bytes."""
 SECONDS: Final = 60.0
 """For a whole body to arrive."""

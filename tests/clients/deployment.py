@@ -23,6 +23,8 @@ class Deployment:
 
     root_url: str
     amqp_url: str
+    pid: int
+    log: Path
 
     @property
     def root(self) -> dict[str, str]:
@@ -77,6 +79,8 @@ def deployed(
         yield Deployment(
             f"http://127.0.0.1:{settings['TASKBUS_PORT']}",
             amqp_url or f"amqp://guest:guest@127.0.0.1:{amqp_port}/",
+            process.pid,
+            directory / "service.log",
         )
     finally:
         process.send_signal(signal.SIGTERM)
