@@ -34,6 +34,8 @@ class SimulatedBroker:
     def __init__(self, scheduler: Scheduler, random: Random) -> None:
         self.scheduler = scheduler
         self.random = random
+        self.pace = random.choice((0.002, 0.02, 0.3))
+        """Seconds that a message or a confirm is under way, on average."""
         self.queue: list[Delivery] = []
         self.away = False
         self.nack_share = 0.0
@@ -78,7 +80,9 @@ class Link:
 
     def send(self, message: OutboundMessage, settled: Settled) -> None:
         scheduler, random = self._broker.scheduler, self._broker.random
-        self._last_arrival = max(self._last_arrival, scheduler.now + random.expovariate(200))
+        self._last_arrival = max(
+            self._last_arrival, scheduler.now + random.expovariate(1 / self._broker.pace)
+        )
         self._under_way += 1
         scheduler.after(self._last_arrival - scheduler.now, self._arrive, message, settled)
 
@@ -97,7 +101,7 @@ class Link:
                 self._broker.lost_messages += 1
                 return
         confirmed = self._broker.take(message)
-        delay = self._broker.random.expovariate(200)
+        delay = self._broker.random.expovariate(1 / self._broker.pace)
         self._broker.scheduler.after(delay, self._settle, settled, confirmed)
 
     def _settle(self, settled: Settled, confirmed: bool) -> None:

@@ -57,7 +57,8 @@ def plan_of(seed: int) -> Plan:
     actions += [_work(random) for _ in range(random.randint(tasks, 4 * tasks))]
     actions += [_call(random, tasks) for _ in range(random.choice((0, tasks, 3 * tasks)))]
     actions += [_group_call(random, groups) for _ in range(random.choice((0, 0, 1, 4)))]
-    actions += [_fault(random) for _ in range(random.choice((0, 2, 5, 12)))]
+    faults = random.choice((0, 2, 5, 12))
+    actions += [_fault(random, random.choice(actions).at) for _ in range(faults)]
     processes = random.choice((1, 1, 2, 3))
     return Plan(seed, tuple(sorted(actions, key=lambda action: action.at)), processes)
 
@@ -138,7 +139,8 @@ def _group_call(random: Random, groups: int) -> Action:
     return Action(_moment(random), "group call", facts)
 
 
-def _fault(random: Random) -> Action:
+def _fault(random: Random, busy: float) -> Action:
+    """Mostly soon after something else happens, when there is something to break."""
     kind = random.choice(FAULTS)
     seconds = random.choice((0.05, 1.0, 15.0))
     facts: dict[str, Any]
@@ -159,4 +161,5 @@ def _fault(random: Random) -> Action:
             facts = {"seconds": random.choice((-30.0, -1.0, 1.0, 30.0, 70.0, 600.0))}
         case _:
             facts = {}
-    return Action(_moment(random), kind, facts)
+    at = busy + random.expovariate(20) if random.random() < 0.7 else _moment(random)
+    return Action(at, kind, facts)

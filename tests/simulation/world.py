@@ -15,7 +15,8 @@ from schemas.times import format_time, from_ms, to_ms
 from tests.simulation.broker import SimulatedBroker
 from tests.simulation.calls import UNAVAILABLE, Reply, Request
 from tests.simulation.disk import Disk
-from tests.simulation.judge import Judge, Open
+from tests.simulation.history import Open
+from tests.simulation.judge import Judge
 from tests.simulation.logs import watched
 from tests.simulation.model import Model, Numbers, ms
 from tests.simulation.plan import LIFE_SECONDS, QUEUES, Action, Plan, slug
@@ -96,7 +97,7 @@ class World:
             self._live()
         for name in ("lost_messages", "lost_confirms", "nacks"):
             self.faults[name.replace("_", " ")] += getattr(self.broker, name)
-        return Outcome(tuple(self.judge.violations), self.scheduler.steps, +self.faults, self._trace)
+        return Outcome(tuple(self.judge.history.violations), self.scheduler.steps, +self.faults, self._trace)
 
     @contextmanager
     def _points(self) -> Iterator[None]:
@@ -124,12 +125,12 @@ class World:
 
     def _pass(self, seconds: float) -> None:
         end = self.scheduler.now + seconds
-        while self.scheduler.now < end and not self.judge.violations:
+        while self.scheduler.now < end and not self.judge.history.violations:
             self.scheduler.run_until(min(end, self.scheduler.now + 10))
 
     def _recover(self) -> None:
         """All faults are over: whatever was promised must come true now, in bounded time."""
-        judge = self.judge
+        judge = self.judge.history
         self._pass(RECOVERY_SECONDS)
         for _ in range(4):
             for queue_id in QUEUES:
@@ -157,13 +158,13 @@ class World:
         (waiting,) = self.disk.raw.execute("SELECT count(*) FROM outbox").fetchone()
         if waiting:
             judge.violated(f"{waiting} messages wait in the outbox for ever")
-        judge.finished(self.broker.queue)
+        self.judge.deliveries.judge(self.broker.queue)
 
     def _something_open(self) -> bool:
         tables = self.disk.raw.execute(
             "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM resolutions)"
         )
-        return bool(self.judge.stuck("unscheduled", "pending", "running") or tables.fetchone()[0])
+        return bool(self.judge.history.stuck("unscheduled", "pending", "running") or tables.fetchone()[0])
 
     # ---- processes ------------------------------------------------------------------------------------
 
@@ -195,7 +196,7 @@ class World:
         self.servers[place] = None
         self._kill(server)
         for call in self._calls.pop(server, ()):
-            self.judge.ended(call)
+            self.judge.history.ended(call)
             call.on_death()
         self._disturb(down)
         self.scheduler.after(down, self._start, place)
@@ -219,16 +220,16 @@ class World:
             raise SimulatedCrash
 
     def _unexpected(self, error: BaseException) -> None:
-        self.judge.violated(f"a call failed: {error!r}")
+        self.judge.history.violated(f"a call failed: {error!r}")
 
     def _logged(self, text: str) -> None:
         loop = asyncio._get_running_loop()
         if not (self._killing or (isinstance(loop, SimulatedLoop) and loop.killed)):
-            self.judge.violated(f"the service logged an error: {text}")
+            self.judge.history.violated(f"the service logged an error: {text}")
 
     def _committed(self, now: int) -> None:
         self._trace = hash((self._trace, self.scheduler.steps, now))
-        self.judge.committed(now)
+        self.judge.commits.committed(now)
 
     # ---- what happens ---------------------------------------------------------------------------------
 
@@ -288,7 +289,7 @@ class World:
 
     def _disturb(self, seconds: float) -> None:
         """Something is out of order for so long; loops may need their longest pause to come back."""
-        self.judge.calm_since = max(self.judge.calm_since, self.scheduler.now + seconds + 65)
+        self.judge.history.calm_since = max(self.judge.history.calm_since, self.scheduler.now + seconds + 65)
 
     def _heal(self) -> None:
         self._armed = None
@@ -323,7 +324,7 @@ class World:
             if server is None or server.dead:
                 again()
                 return
-            call = self.judge.opened(request)
+            call = self.judge.history.opened(request)
             calls = self._calls.setdefault(server, {})
             calls[call] = None
             hung_up = server.loop.create_future()
@@ -338,8 +339,8 @@ class World:
                     if left:
                         return  # what was under way for it may still be committed
                     if scheduler.now - began >= LONG_POLL:
-                        self.judge.waited_in_vain(request)
-                self.judge.answered(call, reply)
+                        self.judge.replies.waited_in_vain(request)
+                self.judge.replies.answered(call, reply)
                 lost = self._replies_lost or left or (reply.error == UNAVAILABLE)
                 if lost:
                     again()
