@@ -24,7 +24,10 @@ UniqueScopes = Annotated[
     Field(max_length=MAX_SCOPES, json_schema_extra=UNIQUE_ITEMS),
     UNIQUE,
 ]
-Description = Annotated[str, StringConstraints(strict=True, max_length=MAX_DESCRIPTION)]
+Description = Annotated[
+    str, StringConstraints(pattern=r"^[^\x00]*$", strict=True, max_length=MAX_DESCRIPTION)
+]
+"""Any text without NUL, which PostgreSQL does not keep."""
 
 
 class CreateClientRequest(Request):

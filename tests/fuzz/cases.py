@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -121,9 +121,11 @@ class Mixer:
         return Request(case.method, target, body, tuple(headers))
 
     def _parameter(self, name: str, value: Any, known: float) -> Any:
+        """A value for the path; schemathesis quotes its own already."""
         if self._chance(0.03):
             return self._random.choice(HOSTILE)
-        return (self._known.value(name) or value) if self._chance(known) else value
+        found = self._known.value(name) if self._chance(known) else None
+        return found or unquote(str(value))
 
     def _body(self, generated: Any, shape: str) -> Any:
         body = generated
