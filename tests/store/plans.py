@@ -43,7 +43,10 @@ async def sqlite_plan(connection: AsyncConnection, statement: Executable, values
         elif words[0] == "SCAN" and "VIRTUAL" not in words and words[1:] != ["CONSTANT", "ROW"]:
             scanned.add(words[1])
     return Plan(
-        frozenset(indexes), frozenset(scanned - derived), "USE TEMP B-TREE" in " ".join(details), "\n".join(details)
+        frozenset(indexes),
+        frozenset(scanned - derived),
+        "USE TEMP B-TREE" in " ".join(details),
+        "\n".join(details),
     )
 
 
