@@ -20,9 +20,9 @@ HEADER: Final = """\
 <!-- Generated from the declarations by `python -m events.reference`; edit events/exchanges.py instead. -->
 
 Every change of a task, and of a client or role, is published on one of the exchanges below. They are
-durable topic exchanges; bind a queue to those you want to hear. Messages are persistent UTF-8 JSON objects (`application/json`), and
-`status` is always the state *after* the change. Delivery is at least once: be ready to see a message again.
-Within a queue, the messages about one task come in the order of the changes.
+durable topic exchanges; bind a queue to those you want to hear. Messages are persistent UTF-8 JSON objects
+(`application/json`), and `status` is always the state *after* the change. Delivery is at least once: be ready
+to see a message again. Within a queue, the messages about one task come in the order of the changes.
 
 The routing key is made of the words listed below, joined by dots; an absent optional word is `_`. In a
 binding `*` stands for one word and `#` for any number of words. A message about a task is also routed

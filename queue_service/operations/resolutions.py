@@ -21,7 +21,7 @@ EDGES = 1000
 """How many dependents are let go in one transaction."""
 
 Follower = Callable[[Tx, Sequence[Resolution]], Awaitable[None]]
-"""Does what follows from these ends. It may be told of an end twice, and must not fail because of one task."""
+"""Does what follows from these ends. It may be told of an end twice, and must not fail for one task."""
 
 
 async def work_off(tx: Tx, limit: int, followers: Sequence[Follower] = ()) -> int:
