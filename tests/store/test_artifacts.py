@@ -90,7 +90,7 @@ async def test_expired_artifacts_are_found_and_deleted_the_oldest_first(database
 
 
 async def test_a_task_stays_until_its_artifacts_are_gone(database: Database) -> None:
-    await store(database, task(task_id=A), task(task_id=B))
+    await store(database, *(task("scheduled completed", task_id=task_id) for task_id in (A, B)))
     await save(database, artifact())
     late = EXPIRES + MILLISECOND
     assert await database.write(lambda tx: expiry.delete_tasks(tx, late, 10)) == 1
