@@ -41,6 +41,8 @@ class Endpoint:
     """The URL parameter that may span several segments."""
     optional: str | None = None
     """The last URL parameter, when it may be left out."""
+    refuses: tuple[int, ...] = ()
+    """Statuses of refusals that its parameters, body and scopes do not imply."""
     tests_credentials: bool = False
     """Whether the handler judges credentials, although no scope is required."""
     redirects: bool = False

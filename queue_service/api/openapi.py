@@ -19,10 +19,13 @@ _REFUSALS: Final = {
     401: "The credentials are not valid",
     403: "The caller lacks scopes; the message lists them",
     404: "There is no such thing",
+    406: "It cannot be had in any of the ways that the caller accepts",
     409: "The state of the thing forbids the call",
+    410: "It has expired and will be deleted",
     413: "The body is too large",
     503: "The service cannot do this now; try again",
 }
+_NO_ARTIFACT: Final = "NoArtifact424"
 _SECURITY: Final = {
     "hawk": {
         "type": "http",
@@ -74,7 +77,8 @@ def openapi(apis: Iterable[Api], version: str) -> dict[str, Any]:
             "responses": {
                 _refusal_name(status): _refusal(status, text, known[ErrorResponse, "serialization"])
                 for status, text in _REFUSALS.items()
-            },
+            }
+            | {_NO_ARTIFACT: _no_artifact()},
             "securitySchemes": _SECURITY,
         },
     }
@@ -186,12 +190,24 @@ def _refusals(endpoint: Endpoint) -> dict[str, Any]:
         statuses.add(413)
     return {
         str(status): {"$ref": f"#/components/responses/{_refusal_name(status)}"}
-        for status in sorted(statuses)
+        for status in sorted(statuses.union(endpoint.refuses))
     }
 
 
 def _refusal_name(status: int) -> str:
-    return f"Refused{status}"
+    return _NO_ARTIFACT if status == 424 else f"Refused{status}"
+
+
+def _no_artifact() -> dict[str, Any]:
+    """What stands in place of an artifact of storage type ``error`` (``queue-behaviour.md`` 8.5)."""
+    text = {"type": "string"}
+    schema = {
+        "type": "object",
+        "properties": {"reason": text, "message": text},
+        "required": ["reason", "message"],
+        "additionalProperties": False,
+    }
+    return {"description": "The task tells why there is no such artifact.", "content": _content(schema)}
 
 
 def _refusal(status: int, text: str, schema: _Reference) -> dict[str, Any]:

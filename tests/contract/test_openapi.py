@@ -62,6 +62,14 @@ def test_an_operation_tells_how_to_sign_and_what_is_refused(name: str) -> None:
     assert "400" in operation["responses"]
 
 
+@pytest.mark.parametrize("name", ["getArtifact", "getLatestArtifact"])
+def test_a_download_may_find_out_why_there_is_no_artifact(name: str) -> None:
+    responses = OPERATIONS[f"queue.{name}"]["responses"]
+    assert {"410", "424"} <= responses.keys()
+    assert responses["424"] == {"$ref": "#/components/responses/NoArtifact424"}
+    assert "NoArtifact424" in DOCUMENT["components"]["responses"]
+
+
 @pytest.mark.parametrize("name", TABLE)
 def test_an_operation_succeeds_in_one_way(name: str) -> None:
     _, endpoint = TABLE[name]

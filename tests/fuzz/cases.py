@@ -100,9 +100,11 @@ class Mixer:
 
     def request(self, case: Case) -> Request:
         endpoint = _ROUTES[case.operation.definition.raw["operationId"]]
+        given = case.path_parameters or {}
         known = 0.3 if endpoint.name.startswith("create") else 0.8
+        together = self._known.together(given) if self._chance(known / 2) else {}
         parameters = {
-            name: self._parameter(name, value, known) for name, value in (case.path_parameters or {}).items()
+            name: together.get(name) or self._parameter(name, value, known) for name, value in given.items()
         }
         path = case.path
         for name, value in parameters.items():
@@ -116,6 +118,8 @@ class Mixer:
         if case.body is not NOT_SET:
             shape = endpoint.input.schema_name if endpoint.input is not None else ""
             value = self._body(case.body, shape)
+            if isinstance(value, dict) and "uploadId" in value and "uploadId" in together:
+                value = {**value, "uploadId": together["uploadId"]}
             body = value if isinstance(value, bytes) else json.dumps(value).encode()
             headers = [("Content-Type", case.media_type or "application/json"), *headers]
         return Request(case.method, target, body, tuple(headers))

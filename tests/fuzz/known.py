@@ -5,10 +5,12 @@ Values are kept by the names that the API gives them; replies teach further ones
 
 import random
 import re
+import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from urllib.parse import quote
 
 from queue_service.api.apis import APIS
 from queue_service.api.examples import REQUESTS
@@ -23,7 +25,17 @@ KEPT: Final = 24
 EXAMPLES_ARE_OF: Final = datetime(2024, 5, 1, 12, tzinfo=UTC)
 """When the examples of the documentation happen."""
 QUEUE: Final = "proj-taskbus/b-linux"
+TASK_QUEUE: Final = {"provisionerId": "proj-taskbus", "workerType": "b-linux", "taskQueueId": QUEUE}
 WORKER: Final = {"workerGroup": "eu-central-1", "workerId": "i-0f3a2b1c4d5e6f708"}
+INDEXED: Final = {"indexPath": "taskbus.v2.main.latest.wheel", "namespace": "taskbus.v2.main.latest.wheel"}
+ARTIFACTS: Final = {
+    "public/notes.txt": "link",
+    "public/bytes.bin": "s3",
+    "public/object.bin": "object",
+    "public/elsewhere.txt": "reference",
+    "public/missing.txt": "error",
+}
+"""Names and storage types of the artifacts of a task."""
 
 _ALIASES: Final = {"workerPoolId": "taskQueueId", "indexPath": "namespace", "taskGroupId": "taskId"}
 _NAMES: Final = {
@@ -37,7 +49,7 @@ _FIXED: Final = {
     "quarantined": ["true", "false"],
     "prefix": ["project/", ""],
     "since": ["2024-01-01T00:00:00.000Z"],
-    "name": ["public/notes.txt", "public/bytes.bin", "public/object.bin"],
+    "name": list(ARTIFACTS),
     "namespace": ["taskbus.v2.main.latest.wheel", "taskbus.v2", "taskbus"],
     "roleId": ["project:taskbus:ci", "anonymous", "project:*"],
     "clientId": ["project/taskbus/ci", "project/taskbus/other"],
@@ -52,6 +64,7 @@ class Known:
         self._random = random.Random(seed)
         self._began = datetime.now(UTC)
         self._values: dict[str, deque[str]] = {name: deque(maxlen=KEPT) for name in _NAMES}
+        self._together: deque[dict[str, str]] = deque(maxlen=2 * KEPT)
         self.blobs: deque[str] = deque(maxlen=KEPT)
         """Paths and queries of signed URLs of bytes."""
         self._bodies = {schema: list(examples.values()) for schema, examples in REQUESTS.items()}
@@ -61,6 +74,11 @@ class Known:
         name = _ALIASES.get(name, name)
         values = [*_FIXED.get(name, ()), *self._values.get(name, ())]
         return self._random.choice(values) if values else None
+
+    def together(self, names: Iterable[str]) -> dict[str, str]:
+        """Values, among them those of all these names, that belong to one thing; none when none is known."""
+        fitting = [values for values in self._together if values.keys() >= set(names)]
+        return self._random.choice(fitting) if fitting else {}
 
     def body(self, schema: str) -> Any:
         """An example of a body, as of now, and partly about things that exist."""
@@ -79,9 +97,11 @@ class Known:
         """Know what somebody else has found out."""
         for name, values in other._values.items():
             self._values[name].extend(values)
+        self._together.extend(other._together)
 
     def furnish(self, caller: Caller) -> None:
-        """Make tasks in every state, and one of everything else."""
+        """Make tasks in every state, with artifacts, objects, and an entry of the index."""
+        self._furnish_objects(caller)
         tasks = [slugid() for _ in range(5)]
         for task_id in tasks:
             body = self._task(dependencies=[], taskGroupId=tasks[0])
@@ -94,20 +114,47 @@ class Known:
                 continue
             run = f"/api/queue/v1/task/{task_id}/runs/0"
             caller.call("POST", f"{run}/claim", WORKER)
-            for name, kind in (("public/notes.txt", "link"), ("public/bytes.bin", "s3")):
-                self.learn(caller.call("POST", f"{run}/artifacts/{name}", self._artifact(kind)))
+            self._together.append({"taskId": task_id, "runId": "0", **WORKER, **TASK_QUEUE})
+            for name, kind in ARTIFACTS.items():
+                made = caller.call("POST", f"{run}/artifacts/{name}", self._artifact(kind))
+                self.learn(made)
+                thing = {"taskId": task_id, "runId": "0", "name": name, **INDEXED}
+                self._together.append(thing | ({"uploadId": made["uploadId"]} if "uploadId" in made else {}))
             if end:
                 reason = {"reason": "intermittent-task"} if end == "exception" else None
                 caller.call("POST", f"{run}/{end}", reason)
+        self._furnish_index(caller, tasks[0])
+
+    def _furnish_objects(self, caller: Caller) -> None:
+        """One whose upload is finished and one whose is not."""
+        data = {"dataInline": {"contentType": "text/plain", "objectData": "aGVsbG8="}}
+        for finished in (True, False):
+            name, upload = f"objects/{slugid()}", {"projectId": "taskbus", "uploadId": slugid()}
+            body = {**upload, "expires": self._soon(), "proposedUploadMethods": data}
+            caller.call("PUT", f"/api/object/v1/upload/{quote(name, safe='')}", body)
+            if finished:
+                caller.call("POST", f"/api/object/v1/finish-upload/{quote(name, safe='')}", upload)
+            self._together.append({"name": name, "uploadId": upload["uploadId"]})
+
+    def _furnish_index(self, caller: Caller, task_id: str) -> None:
+        entry = {"taskId": task_id, "rank": int(time.time()), "data": {}, "expires": self._soon()}
+        caller.call("PUT", f"/api/index/v1/task/{INDEXED['namespace']}", entry)
+
+    def _soon(self) -> str:
+        return format_time(self._began + timedelta(days=1))
 
     def _task(self, **members: Any) -> Json:
         example: Json = self._present(REQUESTS["create-task-request"]["a build of a graph"], known=0)
         return example | members
 
     def _artifact(self, kind: str) -> Json:
-        expires = format_time(self._began + timedelta(days=1))
-        made: Json = {"storageType": kind, "expires": expires, "contentType": "text/plain"}
-        return made | ({"artifact": "public/bytes.bin"} if kind == "link" else {})
+        typed = {"contentType": "text/plain"}
+        members = {
+            "link": typed | {"artifact": "public/bytes.bin"},
+            "error": {"reason": "file-missing-on-worker", "message": "no file"},
+            "reference": typed | {"url": "https://example.com/notes.txt"},
+        }
+        return {"storageType": kind, "expires": self._soon(), **members.get(kind, typed)}
 
     def _present(self, value: Any, known: float = 0.5) -> Any:
         """The example with its times moved to now, and known values for some of its own."""
