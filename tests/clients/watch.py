@@ -45,6 +45,8 @@ class Watch:
         self._channel = self._connection.channel()
         queue = self._channel.queue_declare("", exclusive=True).method.queue
         for kind in KINDS:
+            # The service declares them, too, when it has reached the broker; who is first does not matter.
+            self._channel.exchange_declare(EXCHANGES + kind, "topic", durable=True)
             self._channel.queue_bind(queue, EXCHANGES + kind, "#")
         self._queue = queue
         return self
