@@ -10,8 +10,8 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,6 @@ _SUFFIX: Final = ".blob"
 _MAX_HEAD: Final = 8192
 _PRIVATE_FILE: Final = 0o600
 _PRIVATE_FOLDER: Final = 0o700
-_ATTEMPTS: Final = 10
 
 
 class DiskFull(BlobsUnavailable):
@@ -163,15 +162,10 @@ class Directory:
     def publish(self, part: Path, key: str) -> None:
         """Give a complete file its name, lasting."""
         target = self._path(key)
-        for attempt in range(_ATTEMPTS):
+        with self._folders(fcntl.LOCK_SH):
             made = [folder for folder in target.parents if not folder.exists()]
             target.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
-            try:
-                part.rename(target)
-                break
-            except FileNotFoundError:  # a deletion took the empty folder away again
-                if attempt == _ATTEMPTS - 1:
-                    raise
+            part.rename(target)
         for folder in {target.parent, *(folder.parent for folder in made)}:
             _sync(folder)
 
@@ -198,16 +192,15 @@ class Directory:
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete the blobs that exist, and folders that are empty then. Raises InvalidKey."""
-        for path in [self._path(key) for key in keys]:
+        paths = [self._path(key) for key in keys]
+        for path in paths:
             with suppress(FileNotFoundError):
                 path.unlink()
-            for folder in path.parents:
-                if folder == self._blobs:
-                    break
-                try:
-                    folder.rmdir()
-                except OSError:  # not empty, or another deletion was first
-                    break
+        if not self._blobs.exists():
+            return
+        with self._folders(fcntl.LOCK_EX):
+            for path in paths:
+                self._remove_empty(path.parents)
 
     def sweep(self, before: datetime) -> int:
         """Delete what crashes left: last written before this time, and no longer held by any process."""
@@ -219,6 +212,27 @@ class Directory:
                     part.unlink()
                     swept += 1
         return swept
+
+    def _remove_empty(self, folders: Sequence[Path]) -> None:
+        for folder in folders:
+            if folder == self._blobs:
+                break
+            try:
+                folder.rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError:  # not empty
+                break
+
+    @contextmanager
+    def _folders(self, operation: int) -> Iterator[None]:
+        """Exclusive to take empty folders away, shared to make them and put a file in; for all processes."""
+        descriptor = os.open(self._blobs, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, operation)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _path(self, key: str) -> Path:
         return self._blobs / (checked_key(key) + _SUFFIX)

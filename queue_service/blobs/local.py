@@ -59,11 +59,11 @@ class Upload:
         await self._written()
         await self._blobs.in_thread(self._incoming.commit)
 
-    async def close(self) -> None:
-        """Forget what was not finished. That happens even when the caller does not wait for it."""
+    def discard(self) -> asyncio.Future[None]:
+        """Begin to forget what was not finished. That happens even when the caller does not wait for it."""
         if self._writing is not None:
             self._writing.add_done_callback(_seen)
-        await asyncio.shield(self._blobs.in_thread(self._incoming.discard))
+        return self._blobs.in_thread(self._incoming.discard)
 
     async def _flush(self) -> None:
         await self._written()
@@ -171,8 +171,10 @@ class LocalBlobs:
             yield upload
         finally:
             if upload in self._uploads:
-                self._uploads.discard(upload)
-                await upload.close()
+                discarding = upload.discard()
+                # Until then the close of the server waits for it, too.
+                discarding.add_done_callback(lambda _: self._uploads.discard(upload))
+                await asyncio.shield(discarding)
 
     @asynccontextmanager
     async def download(self, key: str) -> AsyncIterator[Download | None]:
@@ -200,7 +202,7 @@ class LocalBlobs:
         uploads, self._uploads = self._uploads, set()
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
-                await asyncio.gather(*(upload.close() for upload in uploads))
+                await asyncio.gather(*(asyncio.shield(upload.discard()) for upload in uploads))
         self._threads.shutdown(wait=False)
 
     def in_thread(self, call: Callable[[], T]) -> asyncio.Future[T]:
