@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from queue_service.api.apis import APIS
 from queue_service.api.endpoint import Api, Endpoint
+from queue_service.catalogue import APIS
 from queue_service.settings import Settings
 from schemas.errors import ERROR_STATUS
 

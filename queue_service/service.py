@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
@@ -26,7 +26,10 @@ from queue_service.api.worker_api import WorkerApi
 from queue_service.artifact_storage import open_blobs
 from queue_service.auth.temporary import two_slugids
 from queue_service.blobs.local import LocalBlobs
+from queue_service.blobs.urls import PATH as BLOBS
+from queue_service.catalogue import APIS, FEATURES
 from queue_service.clock import Clock, SystemClock
+from queue_service.features.feature import Parts, Running
 from queue_service.loops.outbox_relay import OutboxRelay
 from queue_service.loops.schedule import Loops, idle
 from queue_service.loops.worker_removal import WorkerRemoval
@@ -47,12 +50,16 @@ logger = structlog.get_logger(__name__)
 GOODBYE_SECONDS: Final = 1.0
 """For AMQP programs to answer that the built-in broker closes."""
 ROLES: Final = frozenset({"api", "loops"})
-FOLLOWERS: Final[tuple[Follower, ...]] = (index_operations.follow,)
+FOLLOWERS: Final[tuple[Follower, ...]] = (
+    index_operations.follow,
+    *(follower for feature in FEATURES for follower in feature.followers),
+)
 """What the services beside the queue do when tasks have ended."""
 SWEEPS: Final[tuple[Sweep, ...]] = (
     index.delete_expired,
     purge_cache.delete_expired,
     client_operations.delete_expired,
+    *(sweep for feature in FEATURES for sweep in feature.sweeps),
 )
 """What they do with records that have expired."""
 
@@ -110,24 +117,54 @@ class Service:
             self.database, self.settings.limits(), self.blobs, followers=FOLLOWERS, sweeps=SWEEPS
         )
         if "api" in self.roles:
-            await self._start_api()
+            self.api = self._open_queue()
         if "loops" in self.roles:
             await self._start_background()
+        features = await self._open_features()
+        if "api" in self.roles:
+            self.application = await self._open_application(features)
         if not self.database.is_sqlite:
             notifications = Notifications(self.database, self.name)
             notifications.start()
             self._stack.push_async_callback(notifications.stop)
 
-    async def _start_api(self) -> None:
+    def _open_queue(self) -> QueueApi:
+        api = QueueApi(
+            self.database,
+            self.clock,
+            self.settings.limits(),
+            self.access.issuer,
+            long_poll=self.settings.long_poll,
+        )
+        self._on_exit(api.close)
+        return api
+
+    async def _open_features(self) -> list[Running]:
+        answers = "api" in self.roles
+        parts = Parts(
+            self.database,
+            self.clock,
+            self.settings,
+            self.name,
+            queue=self.api if answers else None,
+            gate=self.access.gate if answers else None,
+            amqp_url=self.amqp_url if "loops" in self.roles else None,
+        )
+        running = [await self._stack.enter_async_context(feature.open(parts)) for feature in FEATURES]
+        if "loops" in self.roles:
+            for loop in [loop for feature in running for loop in feature.loops]:
+                loop.start()
+                self._on_exit(loop.stop)
+        return running
+
+    async def _open_application(self, features: Sequence[Running]) -> Application:
         issuer, limits = self.access.issuer, self.settings.limits()
-        self.api = QueueApi(self.database, self.clock, limits, issuer, long_poll=self.settings.long_poll)
-        self._stack.push_async_callback(self.api.close)
-        transfers = None
+        paths = {path: answer for feature in features for path, answer in feature.paths.items()}
         if isinstance(self.blobs, LocalBlobs):
-            transfers = BlobTransfers(self.blobs, self.clock)
+            paths[BLOBS] = BlobTransfers(self.blobs, self.clock)
             await self.blobs.sweep()
         artifacts = ArtifactApi(self.database, self.clock, limits, issuer, self.blobs)
-        self._stack.push_async_callback(artifacts.close)
+        self._on_exit(artifacts.close)
         workers = WorkerApi(self.database, self.clock, self.api.sightings)
         handlers = (
             self.api,
@@ -137,8 +174,9 @@ class Service:
             IndexApi(self.database, self.clock, artifacts),
             PurgeCacheApi(self.database, self.clock),
             self.access.api,
+            *(handler for feature in features for handler in feature.handlers),
         )
-        self.application = Application(handlers, self.clock, self.access.gate, self.version, blobs=transfers)
+        return Application(APIS, handlers, self.clock, self.access.gate, self.version, paths=paths)
 
     async def _open_database(self) -> Database:
         database = open_database(

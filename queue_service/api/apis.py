@@ -1,4 +1,4 @@
-"""The APIs that this program serves, each below a path of its own; references are made from this list."""
+"""The APIs of the queue and of the services beside it; those of features are in ``catalogue``."""
 
 from typing import Final
 
@@ -54,4 +54,4 @@ PURGE_CACHE: Final = Api(
     "Tells workers which of their caches they must not use any more.",
     [Section(PurgeCacheApi, PURGE_CACHE_ENDPOINTS), MONITORING],
 )
-APIS: Final = (QUEUE, AUTH, OBJECT, INDEX, PURGE_CACHE)
+CORE_APIS: Final = (QUEUE, AUTH, OBJECT, INDEX, PURGE_CACHE)

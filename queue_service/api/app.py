@@ -1,6 +1,6 @@
 """The HTTP application: calls go straight to their API's pipeline, the documentation pages to FastAPI."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -9,15 +9,14 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from events.exchanges import EXCHANGES
-from queue_service.api.apis import APIS
 from queue_service.api.bodies import Room
+from queue_service.api.endpoint import Api
 from queue_service.api.monitoring import ROOT, Monitoring
 from queue_service.api.openapi import openapi
 from queue_service.api.permit import Gate
 from queue_service.api.pipeline import Pipeline, raw_path_of
 from queue_service.api.reference_files import ROOTS, ReferenceFiles
 from queue_service.api.references import references
-from queue_service.blobs.urls import PATH as BLOBS
 from queue_service.clock import Clock
 
 PAGES = ("/docs", "/openapi.json")
@@ -25,44 +24,48 @@ PAGES = ("/docs", "/openapi.json")
 
 
 class Application:
-    """The ASGI application of the service. ``handlers``: an object of each class that the APIs name.
+    """The ASGI application of the service. ``handlers``: an object of each class that ``apis`` name.
 
-    ``blobs`` answers below ``/blobs/``, when this service keeps the bytes of artifacts itself. ``room``: what
+    ``paths``: applications that answer whatever begins with their path, WebSockets included. ``room``: what
     the bodies of requests may take together.
     """
 
     def __init__(
         self,
+        apis: Sequence[Api],
         handlers: Iterable[object],
         clock: Clock,
         gate: Gate,
         version: str,
         *,
-        blobs: ASGIApp | None = None,
+        paths: Mapping[str, ASGIApp] | None = None,
         room: Room | None = None,
     ) -> None:
         room = room or Room()
         self._version = version
-        self._blobs = blobs
+        self._apis = apis
+        self._paths = tuple((paths or {}).items())
         by_class = {type(handler): handler for handler in (*handlers, Monitoring(version))}
-        self._apis = {
-            api.service: Pipeline(api.base_path, api.sections, by_class, clock, gate, room) for api in APIS
+        self._pipelines = {
+            api.service: Pipeline(api.base_path, api.sections, by_class, clock, gate, room) for api in apis
         }
         self._root = Pipeline("", [ROOT], by_class, clock, gate, room)
-        self._references = ReferenceFiles(lambda: references(APIS, EXCHANGES))
+        self._references = ReferenceFiles(lambda: references(apis, EXCHANGES))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._application_of(scope)(scope, receive, send)
 
     def _application_of(self, scope: Scope) -> ASGIApp:
-        if scope["type"] == "http":
+        if scope["type"] in ("http", "websocket"):
             path = raw_path_of(scope)
+            for beginning, application in self._paths:
+                if path.startswith(beginning):
+                    return application
+        if scope["type"] == "http":
             if path.startswith("/api/"):
-                api = self._apis.get(path.split("/", 3)[2])
+                api = self._pipelines.get(path.split("/", 3)[2])
                 if api is not None and path.startswith(api.base_path + "/"):
                     return api
-            if self._blobs is not None and path.startswith(BLOBS):
-                return self._blobs
             if path.startswith(ROOTS):
                 return self._references
             if not path.startswith(PAGES):
@@ -74,7 +77,7 @@ class Application:
         """Documentation pages; built when first asked for, as most processes never are."""
         from fastapi import FastAPI  # an eighth of the time that the whole service takes to start
 
-        document = openapi(APIS, self._version)
+        document = openapi(self._apis, self._version)
         pages = FastAPI(title="Taskbus", version=self._version, docs_url="/docs", redoc_url=None)
 
         def described() -> dict[str, Any]:

@@ -56,10 +56,15 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Section:
-    """Endpoints whose handlers are methods of one class."""
+    """Endpoints whose handlers are methods of one class.
+
+    ``extension``: calls of ours that the published clients of this service do not have, so that the
+    references do not list them.
+    """
 
     handlers: type
     endpoints: Sequence[Endpoint]
+    extension: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,12 @@ class Api:
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
         return tuple(endpoint for section in self.sections for endpoint in section.endpoints)
+
+    @property
+    def published(self) -> tuple[Endpoint, ...]:
+        """Those that references list: all but our extensions."""
+        sections = (section for section in self.sections if not section.extension)
+        return tuple(endpoint for section in sections for endpoint in section.endpoints)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from schemas.base import Wire
 from schemas.export import json_schema
 
 MANIFEST: Final = "/references/manifest.json"
-_PREFIX: Final = re.compile(r"exchange/taskcluster-(?P<service>[^/]+)/(?P<version>[^/]+)/")
+_PREFIX: Final = re.compile(r"exchange/(?:taskcluster|taskbus)-(?P<service>[^/]+)/(?P<version>[^/]+)/")
 
 Document = dict[str, Any]
 
@@ -48,7 +48,7 @@ def _api(api: Api) -> Document:
         "apiVersion": api.version,
         "title": f"{api.title} Service",
         "description": api.description,
-        "entries": [_method(api, endpoint) for endpoint in api.endpoints],
+        "entries": [_method(api, endpoint) for endpoint in api.published],
     }
 
 
@@ -120,7 +120,7 @@ def _by_service(exchanges: Iterable[Exchange]) -> dict[tuple[str, str], list[Exc
 
 
 def _shapes(api: Api) -> Iterator[type[Wire]]:
-    for endpoint in api.endpoints:
+    for endpoint in api.published:
         for shape in (endpoint.input, endpoint.output):
             if shape is not None:
                 yield shape

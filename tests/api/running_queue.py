@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import text
 
+from queue_service.api.apis import CORE_APIS
 from queue_service.api.app import Application
 from queue_service.api.artifact_api import ArtifactApi
 from queue_service.api.auth_api import AuthApi
@@ -82,7 +83,9 @@ class RunningQueue:
             PurgeCacheApi(self.database, clock),
             AuthApi(self.database, self.vault, self.directory, self.gate),
         )
-        self.application = Application(handlers, clock, self.gate if secured else self.permit, "1.2.3")
+        self.application = Application(
+            CORE_APIS, handlers, clock, self.gate if secured else self.permit, "1.2.3"
+        )
         self.loops = Loops(self.database, self.limits, self.blobs, followers=FOLLOWERS, sweeps=SWEEPS)
         self.claim_passes: asyncio.Queue[Sequence[Sequence[Claimed]]] = asyncio.Queue()
         """What each transaction of the work desk handed out."""

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import pytest
 
-from queue_service.api.apis import APIS
 from queue_service.api.endpoint import Endpoint
 from queue_service.api.examples import REQUESTS
+from queue_service.catalogue import APIS
 from queue_service.operations import first_start
 from schemas.ids import slugid
 from tests.api.definitions import QUEUES

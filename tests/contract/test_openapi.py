@@ -7,9 +7,9 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import TypeAdapter
 
-from queue_service.api.apis import APIS
 from queue_service.api.examples import REQUESTS, RESPONSES
 from queue_service.api.openapi import openapi
+from queue_service.catalogue import APIS
 from schemas.base import Wire
 
 DOCUMENT: Final = openapi(APIS, "1.2.3")

@@ -8,8 +8,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from events.exchanges import EXCHANGES
-from queue_service.api.apis import APIS
 from queue_service.api.references import MANIFEST, references
+from queue_service.catalogue import APIS
 from tests.contract import client_generator
 from tests.contract.reference import load
 

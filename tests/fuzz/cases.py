@@ -15,7 +15,7 @@ from schemathesis import Case, GenerationMode
 from schemathesis.core import NOT_SET
 from schemathesis.schemas import APIOperation
 
-from queue_service.api.apis import APIS
+from queue_service.catalogue import APIS
 from tests.fuzz.caller import Request
 from tests.fuzz.known import Known
 

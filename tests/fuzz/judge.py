@@ -13,8 +13,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from queue_service.api.apis import APIS
 from queue_service.api.routing import BadEncoding, Router
+from queue_service.catalogue import APIS
 from schemas.errors import ERROR_STATUS
 from tests.fuzz.caller import Reply, Request
 

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
-from queue_service.api.apis import APIS
 from queue_service.api.examples import REQUESTS
+from queue_service.catalogue import APIS
 from schemas.ids import slugid
 from schemas.times import format_time
 from tests.fuzz.caller import Caller

@@ -9,8 +9,8 @@ import schemathesis
 from hypothesis import find
 from schemathesis import Case
 
-from queue_service.api.apis import APIS
 from queue_service.api.openapi import openapi
+from queue_service.catalogue import APIS
 from taskbus import Credentials
 from tests.clients.deployment import ROOT_CLIENT_ID, ROOT_TOKEN, deployed
 from tests.fuzz.caller import Caller, Reply, Request

@@ -1,0 +1,1 @@
+"""Capabilities on top of the queue, one folder each. The core knows none of them."""
