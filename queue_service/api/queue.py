@@ -76,8 +76,10 @@ class QueueApi:
         self._limits = limits
         self._issuer = issuer
         self._long_poll = long_poll
-        self._creations = Batcher[Creation, Task](self._run_creations)
-        self._changes = Batcher[TaskCall, Task](self._run_changes)
+        # SQLite has one writer, and works in our own thread.
+        lanes = 1 if database.is_sqlite else 2
+        self._creations = Batcher[Creation, Task](self._run_creations, lanes=lanes)
+        self._changes = Batcher[TaskCall, Task](self._run_changes, lanes=lanes)
         self.desk = WorkDesk(self._run_claims, poll_seconds=None if database.is_sqlite else 1.0)
         self.sightings = Sightings(database)
         self.quarantine = Quarantine(database, self.desk.dismiss)

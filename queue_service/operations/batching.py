@@ -9,10 +9,13 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar, cast
 
 from queue_service.core.errors import QueueError
 from queue_service.store.database import StoreUnavailable
+
+MANY: Final = 8
+"""Waiting calls that are worth another transaction beside the one under way."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,7 +38,8 @@ class Batcher(Generic[Item, Result]):
     """Collects calls of one kind and runs each batch of them as one transaction.
 
     ``run`` takes the items in order of arrival and gives an outcome for each. ``max_items`` and
-    ``max_weight`` bound a batch, ``max_waiting`` the line before it.
+    ``max_weight`` bound a batch, ``max_waiting`` the line before it. With two ``lanes``, a second transaction
+    starts beside the first when many wait, so that we work while the database does.
     """
 
     def __init__(
@@ -45,13 +49,15 @@ class Batcher(Generic[Item, Result]):
         max_items: int = 64,
         max_weight: int = 16 * 1024 * 1024,
         max_waiting: int = 10_000,
+        lanes: int = 1,
     ) -> None:
         self._run = run
         self._max_items = max_items
         self._max_weight = max_weight
         self._max_waiting = max_waiting
         self._line: deque[_Waiting[Item, Result]] = deque()
-        self._worker: asyncio.Task[None] | None = None
+        self._lanes = lanes
+        self._workers: set[asyncio.Task[None]] = set()
 
     async def submit(self, item: Item, *, weight: int = 1) -> Result:
         """The outcome of this item, once its transaction has committed.
@@ -63,18 +69,21 @@ class Batcher(Generic[Item, Result]):
             raise Overloaded(f"{len(self._line)} calls of this kind wait already")
         waiting = _Waiting[Item, Result](item, weight, asyncio.get_running_loop().create_future())
         self._line.append(waiting)
-        if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._work(), name="batcher")
+        if not self._workers or (len(self._workers) < self._lanes and len(self._line) >= MANY):
+            self._workers.add(asyncio.create_task(self._work(), name="batcher"))
         return await waiting.outcome
 
     async def close(self) -> None:
         """Wait until the line is worked off."""
-        if self._worker is not None:
-            await asyncio.wait([self._worker])
+        while self._workers:
+            await asyncio.wait(self._workers)
 
     async def _work(self) -> None:
-        while batch := self._next_batch():
-            await self._settle(batch)
+        try:
+            while batch := self._next_batch():
+                await self._settle(batch)
+        finally:
+            self._workers.discard(cast(asyncio.Task[None], asyncio.current_task()))
 
     def _next_batch(self) -> list[_Waiting[Item, Result]]:
         batch: list[_Waiting[Item, Result]] = []

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from queue_service.core.errors import QueueError, ResourceNotFound
-from queue_service.operations.batching import Batcher, Overloaded
+from queue_service.operations.batching import MANY, Batcher, Overloaded
 from queue_service.store.database import StoreUnavailable
 
 Outcome = int | QueueError
@@ -232,3 +232,38 @@ async def test_closing_waits_until_the_line_is_worked_off(transactions: Transact
     transactions.open.set()
     await closing
     assert [call.done() for call in calls] == [True] * 3
+
+
+async def test_a_second_lane_takes_what_waits_when_that_is_much(transactions: Transactions) -> None:
+    batcher = Batcher(transactions.run, lanes=2)
+    first = await with_first_under_way(transactions, batcher)
+    few = submitted(batcher, *range(1, MANY))
+    await asyncio.sleep(0)
+    assert transactions.batches == [[0]]
+    rest = submitted(batcher, *range(MANY, 2 * MANY + 1))
+    await transactions.begun(2)
+    assert transactions.batches == [[0], list(range(1, 2 * MANY + 1))]
+    transactions.open.set()
+    assert await results([first, *few, *rest]) == [2 * item for item in range(2 * MANY + 1)]
+    assert transactions.most_at_once == 2
+
+
+async def test_with_one_lane_no_transaction_begins_beside_another(transactions: Transactions) -> None:
+    batcher = Batcher(transactions.run)
+    first = await with_first_under_way(transactions, batcher)
+    rest = submitted(batcher, *range(1, 4 * MANY))
+    transactions.open.set()
+    await results([first, *rest])
+    assert transactions.most_at_once == 1
+
+
+async def test_the_close_waits_for_every_lane(transactions: Transactions) -> None:
+    batcher = Batcher(transactions.run, lanes=2)
+    first = await with_first_under_way(transactions, batcher)
+    rest = submitted(batcher, *range(1, 2 * MANY))
+    await transactions.begun(2)
+    transactions.open.set()
+    await batcher.close()
+    assert transactions.under_way == 0
+    assert sorted(item for batch in transactions.batches for item in batch) == list(range(2 * MANY))
+    await results([first, *rest])
