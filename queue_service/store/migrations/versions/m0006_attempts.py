@@ -1,4 +1,4 @@
-"""Attempts, their errors and delays; unique tasks."""
+"""Attempts, their errors and delays."""
 
 revision = "0006"
 down_revision = "0005"
