@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from benchmarks.environment import FLOOR, POSTGRES, SQLITE, Environment
+from benchmarks.environment import FLOOR, POSTGRES, PROCESSES, SQLITE, Environment
 from benchmarks.load import send_all
 from benchmarks.measuring import Quantities, loaded
 from benchmarks.report import Section
@@ -14,7 +14,7 @@ which sends its next call when the last is answered. *answered* is tasks per sec
 *confirmed* until the outbox is empty, which is when the broker has confirmed the last message. Another
 process consumes a durable queue bound to every exchange and counts two messages per task; a run in which one
 is missing or overtaken fails. PostgreSQL writes through to the disk (fsync on) with the settings
-of initdb; SQLite is in WAL mode with synchronous=NORMAL."""
+of initdb; SQLite is in WAL mode with synchronous=NORMAL. With *--processes 2* two processes answer calls."""
 TARGET = "Target: 1,200/s confirmed on PostgreSQL + RabbitMQ with 64 connections; SQLite at least 900/s"
 REFERENCE = """\
 For context, not measured here: the reference implementation (Node, PostgreSQL, RabbitMQ), one server process
@@ -28,7 +28,7 @@ WARM_UP = 400
 
 async def run(environment: Environment, *, quick: bool) -> Section:
     section = Section("createTask", METHOD, notes=[TARGET, REFERENCE])
-    for variant in (POSTGRES, SQLITE, FLOOR):
+    for variant in (POSTGRES, PROCESSES, SQLITE, FLOOR):
         async with environment.service(variant) as service:
             await loaded(service, partial(send_all, service.port, 16, create_calls(WARM_UP, "warm-up")), {})
             for connections, size in SIZES.items():

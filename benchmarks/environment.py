@@ -15,7 +15,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -30,6 +30,7 @@ from tests.servers import postgres, rabbitmq
 from tests.servers.processes import free_port
 
 POSTGRES: Final = "PostgreSQL + RabbitMQ"
+PROCESSES: Final = "PostgreSQL + RabbitMQ, --processes 2"
 SQLITE: Final = "SQLite + built-in broker"
 FLOOR: Final = "constant answer (HTTP only)"
 
@@ -85,12 +86,17 @@ class Environment:
         self, variant: str, further: Mapping[str, str] = MappingProxyType({})
     ) -> AsyncIterator[Service]:
         """A server with an empty database and these further settings, ready to answer."""
-        start = {POSTGRES: self._on_postgres, SQLITE: self._on_sqlite, FLOOR: self._floor}[variant]
+        start = {
+            POSTGRES: self._on_postgres,
+            PROCESSES: partial(self._on_postgres, processes=2),
+            SQLITE: self._on_sqlite,
+            FLOOR: self._floor,
+        }[variant]
         async with start(further) as service:
             yield service
 
     @asynccontextmanager
-    async def _on_postgres(self, further: Mapping[str, str]) -> AsyncIterator[Service]:
+    async def _on_postgres(self, further: Mapping[str, str], processes: int = 1) -> AsyncIterator[Service]:
         async with AsyncExitStack() as stack:
             url = await stack.enter_async_context(_database(self.postgres_url))
             settings = {"TASKBUS_DATABASE_URL": url, "TASKBUS_AMQP_URL": self.amqp_url, **further}
@@ -101,7 +107,7 @@ class Environment:
             async def outbox_empty() -> bool:
                 return not await watch.fetchval("SELECT EXISTS (SELECT FROM outbox)")
 
-            port, server = await stack.enter_async_context(_taskbus(settings))
+            port, server = await stack.enter_async_context(_taskbus(settings, processes))
             programs = (
                 server,
                 *listening_program("database", make_url(url).port or 5432),
@@ -167,12 +173,12 @@ async def _migrate(settings: Mapping[str, str]) -> None:
 
 
 @asynccontextmanager
-async def _taskbus(settings: Mapping[str, str]) -> AsyncIterator[tuple[int, Program]]:
+async def _taskbus(settings: Mapping[str, str], processes: int = 1) -> AsyncIterator[tuple[int, Program]]:
     """``taskbus serve`` with these settings, on a free port."""
     port = free_port()
     ours = {"TASKBUS_PORT": str(port), "TASKBUS_LOG_LEVEL": "WARNING", "TASKBUS_NO_AUTH": "1"}
     environment = {**ours, **settings}
-    command = [sys.executable, "-m", "taskbus", "serve"]
+    command = [sys.executable, "-m", "taskbus", "serve", "--processes", str(processes)]
     async with process(command, environment, announcement=b"HTTP API") as server:
         yield port, server
 

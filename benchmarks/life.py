@@ -7,7 +7,7 @@ from functools import partial
 
 from pydantic_core import from_json
 
-from benchmarks.environment import POSTGRES, SQLITE, Environment
+from benchmarks.environment import POSTGRES, PROCESSES, SQLITE, Environment
 from benchmarks.load import Connection, Connections, Load, closed_loop, measured, run_loop
 from benchmarks.measuring import TASK_EVENTS, Quantities, loaded
 from benchmarks.report import Section
@@ -48,7 +48,7 @@ async def run(environment: Environment, *, quick: bool) -> Section:
     section = Section("Full life: create, claim, complete", METHOD, notes=[TARGET, REFERENCE])
     tasks = TASKS // 4 if quick else TASKS
     expected = dict.fromkeys(TASK_EVENTS, tasks) | {"task-group-resolved": groups_of(tasks)}
-    for variant in (POSTGRES, SQLITE):
+    for variant in (POSTGRES, PROCESSES, SQLITE):
         async with environment.service(variant) as service:
             await loaded(service, partial(live, service.port, CREWS[0], *_tasks(WARM_UP, "warm-up")), {})
             for crew in CREWS:
