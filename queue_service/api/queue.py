@@ -7,11 +7,11 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
+from queue_service.api.creation import creation_of
 from queue_service.api.endpoint import Call
 from queue_service.api.paging import page_of
 from queue_service.auth.temporary import Issuer, named_credentials
 from queue_service.clock import Clock
-from queue_service.core import definition as definitions
 from queue_service.core import transitions
 from queue_service.core.errors import QueueError, group_not_found, task_not_found
 from queue_service.core.limits import Limits
@@ -53,7 +53,7 @@ from schemas.queue import (
     TaskStatusResponse,
     TaskWithId,
 )
-from schemas.task import PRIORITIES, TaskDefinition, TaskDefinitionAndStatus
+from schemas.task import TaskDefinition, TaskDefinitionAndStatus
 
 PlainCall = Call[None]
 _TASK_ID: Final = re.compile(SLUGID_PATTERN)
@@ -98,20 +98,8 @@ class QueueApi:
 
     async def create_task(self, call: Call[CreateTaskRequest]) -> TaskStatusResponse:
         task_id = call.params["taskId"]
-        definition = definitions.complete(task_id, call.body)
-        definitions.check_dependency_count(call.body, self._limits)
-        call.require(
-            scopes=definition.scopes,
-            routes=definition.routes,
-            projectId=definition.project_id,
-            schedulerId=definition.scheduler_id,
-            priorities=PRIORITIES[: PRIORITIES.index(definition.priority) + 1],
-            provisionerId=definition.provisioner_id,
-            workerType=definition.worker_type,
-        )
-        definitions.check_times(definition, self._clock.now(), self._limits)
-        definitions.check_scopes(definition)
-        task = await self._creations.submit(Creation(task_id, definition), weight=call.size)
+        creation = creation_of(task_id, call.body, call.require, self._clock.now(), self._limits)
+        task = await self._creations.submit(creation, weight=call.size)
         return _status(task)
 
     async def task(self, call: PlainCall) -> TaskDefinition:
