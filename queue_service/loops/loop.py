@@ -39,6 +39,10 @@ class Loop:
         self.run_once = run_once
         self.passed = asyncio.Event()
         """Set after every pass; for tests and health checks."""
+        self.passes = 0
+        self.failures = 0
+        self.busy_since: float | None = None
+        """When the pass under way began, by the event loop's clock."""
         self._clock = clock
         self._batch = batch
         self._idle = idle
@@ -90,16 +94,20 @@ class Loop:
         while not self._stopping:
             self._nudged.clear()
             self._announced = None
+            self.busy_since = loop.time()
             try:
                 found = await self.run_once()
                 seconds = 0.0 if found >= self._batch else await self._until_due()
                 pause = FIRST_PAUSE
             except Exception as error:
+                self.failures += 1
                 if isinstance(error, StoreUnavailable):
                     logger.warning("loop waits for the database", loop=self.name, reason=str(error))
                 else:
                     logger.exception("loop failed; it tries again", loop=self.name, seconds=pause)
                 seconds, pause = pause, min(pause * 2, LONGEST_PAUSE)
+            self.busy_since = None
+            self.passes += 1
             self.passed.set()
             passed_at = loop.time()
             if not self._stopping:

@@ -61,6 +61,8 @@ class OutboxRelay:
         self._task: asyncio.Task[None] | None = None
         self._connected = False
         self._lease_until = 0.0
+        self.published = self.refused = self.losses = 0
+        """Messages that were confirmed, and refused; how often the broker was found away."""
 
     # ---- life -----------------------------------------------------------------------------------------
 
@@ -113,6 +115,7 @@ class OutboxRelay:
                 published = await self.run_once()
                 pause = FIRST_PAUSE
             except BrokerUnavailable as error:
+                self.losses += 1
                 await self._broker_lost(error, pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
                 continue
@@ -177,6 +180,8 @@ class OutboxRelay:
 
         def settled(row: OutboxRow, confirmed: bool) -> None:
             freed = sequencer.settle(row, confirmed)
+            self.published += confirmed
+            self.refused += not confirmed
             if ended.done():
                 return
             try:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar, cast
 
 from queue_service.core.errors import QueueError
+from queue_service.counting import SIZES, Distribution
 from queue_service.store.database import StoreUnavailable
 
 MANY: Final = 8
@@ -57,6 +58,8 @@ class Batcher(Generic[Item, Result]):
         self._max_waiting = max_waiting
         self._line: deque[_Waiting[Item, Result]] = deque()
         self._lanes = lanes
+        self.sizes = Distribution(SIZES)
+        """How many calls shared a transaction."""
         self._workers: set[asyncio.Task[None]] = set()
 
     async def submit(self, item: Item, *, weight: int = 1) -> Result:
@@ -81,6 +84,7 @@ class Batcher(Generic[Item, Result]):
     async def _work(self) -> None:
         try:
             while batch := self._next_batch():
+                self.sizes.add(len(batch))
                 await self._settle(batch)
         finally:
             self._workers.discard(cast(asyncio.Task[None], asyncio.current_task()))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from queue_service.core.run_steps import Step, run_steps
 from queue_service.core.task import Change, Task
 from queue_service.store import dependencies, outbox, tasks
 from queue_service.store.database import Tx
@@ -20,6 +21,7 @@ class Ledger:
         self._current = dict(loaded)
         self._ended: list[tuple[str, TaskState]] = []
         self._outgoing: list[outbox.Outgoing] = []
+        self._steps: list[Step] = []
 
     def get(self, task_id: str) -> Task | None:
         """The task with all changes so far."""
@@ -28,6 +30,7 @@ class Ledger:
     def apply(self, change: Change, *, caused_by: tuple[str, ...] = ()) -> Task:
         """Take a change of a loaded task; ``caused_by`` as in :func:`outbox.messages_of`."""
         self.tell(change, caused_by=caused_by)
+        self._steps.extend(run_steps(change))
         task = change.after
         if change.resolves:
             self._ended.append((task.task_id, task.state))
@@ -51,3 +54,4 @@ class Ledger:
         )
         await dependencies.insert_resolutions(tx, self._ended)
         await outbox.record(tx, self._outgoing)
+        tx.count(self._steps)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from queue_service.core.workers import WorkerKey
+from queue_service.counting import SIZES, Distribution
 from queue_service.operations.batching import Overloaded
 from queue_service.operations.claims import Claimed, WorkRequest
 from queue_service.store.database import StoreUnavailable
@@ -55,6 +56,8 @@ class WorkDesk:
         self._dispatcher: asyncio.Task[None] | None = None
         self._poll_timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self.sizes = Distribution(SIZES)
+        """How many calls shared a transaction."""
 
     async def claim_work(
         self, request: WorkRequest, *, seconds: float, gone: Callable[[], Awaitable[object]]
@@ -88,6 +91,11 @@ class WorkDesk:
             del line[waiter]
             if not line:
                 del self._lines[request.task_queue_id]
+
+    @property
+    def waiting(self) -> int:
+        """How many workers wait for work."""
+        return self._waiting
 
     def on_signal(self, signal: Signal) -> None:
         """Subscribe this to the database's signals."""
@@ -147,6 +155,7 @@ class WorkDesk:
 
     async def _claim_for(self, waiters: Sequence[_Waiter]) -> set[str]:
         """Claim for these waiters and serve them; the task queues that proved empty."""
+        self.sizes.add(len(waiters))
         for waiter in waiters:
             waiter.claiming = True
         try:

@@ -7,7 +7,8 @@ one connection (``sqlite.py``); on PostgreSQL they run under READ COMMITTED and 
 
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -19,6 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from queue_service.clock import Clock
+from queue_service.core.run_steps import Step
+from queue_service.counting import Distribution
 from queue_service.store.signals import Signal, Signals, Subscriber
 from queue_service.store.sqlite import Sqlite
 from queue_service.store.statements import Connection
@@ -60,10 +63,16 @@ class Tx:
         self.now = now
         self._database = database
         self._signals = Signals()
+        self.steps: list[Step] = []
+        """What happened to runs; it counts once it is committed."""
 
     def announce(self, signal: Signal) -> None:
         """Tell the subscribers after the commit; equal signals are told once."""
         self._signals.add(signal)
+
+    def count(self, steps: Iterable[Step]) -> None:
+        """Count these steps of runs when the transaction has committed."""
+        self.steps.extend(steps)
 
     def next_queue_order(self) -> int:
         """A place at the end of every line: later calls get larger numbers, also within a millisecond."""
@@ -76,6 +85,9 @@ class Tx:
 
 class Driver(Protocol):
     """A kind of database: how a transaction begins and ends, and what executes its statements."""
+
+    waits: Distribution
+    """Seconds for which transactions waited for their turn or their connection."""
 
     def transaction(self) -> AbstractAsyncContextManager[Connection]:
         """A connection whose changes are committed at the end, or taken back when it raises."""
@@ -100,6 +112,12 @@ class Database:
         self.is_sqlite = engine.dialect.name == "sqlite"
         self._subscribers: list[Subscriber] = []
         self._last_queue_order = 0
+        self.run_steps: Counter[Step] = Counter()
+        """What happened to runs in the transactions that this process has committed."""
+        self.retries = 0
+        """Transactions that were tried again because they had lost a race."""
+        self.unavailable = 0
+        """Transactions and readings that failed because the database could not be used."""
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Call ``subscriber`` for every signal of a committed transaction; it must not block."""
@@ -128,10 +146,16 @@ class Database:
                         tx = Tx(connection, self.clock.now(), self)
                         outcome = await script(tx)
             except Concurrent:
+                self.retries += 1
                 logger.info("transaction lost a race", extra={"attempt": attempt})
                 continue
+            except StoreUnavailable:
+                self.unavailable += 1
+                raise
+            self.run_steps.update(tx.steps)
             self.announce(tx.signals)
             return outcome
+        self.unavailable += 1
         raise StoreUnavailable(
             f"the transaction lost {ATTEMPTS} races in a row; the rows it needs are under heavy contention"
         )
@@ -139,9 +163,13 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
         """A connection for reading only; each statement sees what was committed before it began."""
-        with translated_errors():
-            async with self.driver.reading() as connection:
-                yield connection
+        try:
+            with translated_errors():
+                async with self.driver.reading() as connection:
+                    yield connection
+        except StoreUnavailable:
+            self.unavailable += 1
+            raise
 
     async def close(self) -> None:
         await self.driver.close()

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from time import perf_counter
 from typing import Any, Final
 
 import asyncpg
 from sqlalchemy import Dialect, Executable
 
+from queue_service.counting import SECONDS, Distribution
 from queue_service.store.statements import NO_VALUES, Result, Statements, Values
 
 ACQUIRE_SECONDS: Final = 30.0
@@ -34,6 +36,7 @@ class Postgres:
         self._statements = Statements(dialect)
         self._pool_size = pool_size
         self._pool: Any = None
+        self.waits = Distribution(SECONDS)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[PostgresConnection]:
@@ -59,8 +62,10 @@ class Postgres:
                     min_size=0, max_size=self._pool_size, reset=_keep_as_it_is, **self._options
                 )
                 await self._pool
+            asked = perf_counter()
             async with asyncio.timeout(ACQUIRE_SECONDS):
                 connection = await self._pool.acquire()
+            self.waits.add(perf_counter() - asked)
             try:
                 yield connection
             finally:

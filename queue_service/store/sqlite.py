@@ -10,10 +10,12 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from time import perf_counter
 from typing import Any, Final, Self
 
 from sqlalchemy import Dialect, Executable
 
+from queue_service.counting import SECONDS, Distribution
 from queue_service.store.statements import NO_VALUES, Result, Statements, Values
 
 BUSY_SECONDS: Final = 10.0
@@ -86,6 +88,7 @@ class Sqlite:
         self._statements = Statements(dialect)
         self._synchronous = synchronous
         self._commits_sync = synchronous.upper() in ("FULL", "EXTRA")
+        self.waits = Distribution(SECONDS)
         self._turn = asyncio.Lock()
         self._opening = asyncio.Lock()
         self._writer: SqliteConnection | None = None
@@ -96,8 +99,10 @@ class Sqlite:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[SqliteConnection]:
         """The writer, in a transaction that is committed at the end. Raises sqlite3.Error, TimeoutError."""
+        asked = perf_counter()
         async with asyncio.timeout(WRITER_SECONDS):
             await self._turn.acquire()
+        self.waits.add(perf_counter() - asked)
         try:
             if self._writer is None:
                 self._writer = await self._open()

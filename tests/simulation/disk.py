@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, Protocol
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from queue_service.clock import SystemClock
+from queue_service.counting import SECONDS, Distribution
 from queue_service.store.database import open_database
 from queue_service.store.migrations import runner
 from queue_service.store.sqlite import SqliteConnection
@@ -137,6 +138,7 @@ class SimulatedDriver:
     """The driver of one process. Every statement may take its time, so that others come between."""
 
     def __init__(self, disk: Disk, owner: Owner) -> None:
+        self.waits = Distribution(SECONDS)
         self._disk = disk
         self._owner = owner
         self._writing = _Connection(disk, owner, self.delay)

@@ -49,6 +49,56 @@ async def test_a_script_that_fails_leaves_nothing(database: Database) -> None:
     assert seen == []
 
 
+async def test_steps_of_runs_count_when_they_are_committed(database: Database) -> None:
+    async def script(tx: Tx) -> None:
+        tx.count([("running", ""), ("running", "")])
+
+    async def failing(tx: Tx) -> None:
+        tx.count([("running", "")])
+        raise LookupError
+
+    await database.write(script)
+    with pytest.raises(LookupError):
+        await database.write(failing)
+    assert database.run_steps == {("running", ""): 2}
+
+
+async def test_a_lost_race_is_counted_and_its_steps_only_once(database: Database) -> None:
+    lost = [Concurrent()]
+
+    async def script(tx: Tx) -> None:
+        tx.count([("running", "")])
+        if lost:
+            raise lost.pop()
+
+    await database.write(script)
+    assert (database.retries, database.run_steps) == (1, {("running", ""): 1})
+
+
+async def test_every_transaction_counts_how_long_it_waited(database: Database) -> None:
+    async def script(tx: Tx) -> None:
+        pass
+
+    await database.write(script)
+    await database.write(script)
+    assert database.driver.waits.count == 2
+
+
+async def test_a_database_that_cannot_be_used_is_counted(tmp_path: Path, clock: ManualClock) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/missing/file.sqlite", clock)
+
+    async def script(tx: Tx) -> None:
+        pass
+
+    with pytest.raises(StoreUnavailable):
+        await database.write(script)
+    with pytest.raises(StoreUnavailable):
+        async with database.read():
+            pass
+    assert database.unavailable == 2
+    await database.close()
+
+
 async def test_a_violated_constraint_is_the_callers_affair(database: Database) -> None:
     statement = text("INSERT INTO leases (name, holder, expires) VALUES ('a', 'b', 0), ('a', 'b', 0)")
     with pytest.raises((sqlite3.IntegrityError, asyncpg.IntegrityConstraintViolationError)):
