@@ -6,7 +6,9 @@ about artifacts are in ``taskbus.artifacts``, those about task queues and worker
 """
 
 from collections.abc import AsyncIterator, Awaitable, Iterable
-from typing import Final
+from typing import Any, Final
+
+from pydantic_core import to_json
 
 from schemas.queue import (
     CancelTaskGroupResponse,
@@ -29,6 +31,7 @@ from schemas.queue import (
 )
 from schemas.task import ExceptionReason, Priority, TaskDefinition, TaskDefinitionAndStatus, TaskStatus
 from taskbus.artifacts import ArtifactCalls
+from taskbus.outcomes import Cancelled, Completed, Exceptional, Failed, Outcome, Snoozed
 from taskbus.service import pages
 from taskbus.task_queues import TaskQueueCalls
 
@@ -181,19 +184,66 @@ class Queue(ArtifactCalls, TaskQueueCalls):
         """Hold a claimed run longer. Raises Conflict when the claim is lost."""
         return await self._post(TaskReclaimResponse, *_run(task_id, run_id), "reclaim")
 
-    async def report_completed(self, task_id: str, run_id: int) -> TaskStatus:
-        """Resolve a claimed run: its work was done."""
-        return (await self._post(TaskStatusResponse, *_run(task_id, run_id), "completed")).status
+    async def report_completed(self, task_id: str, run_id: int, *, output: Any = None) -> TaskStatus:
+        """Resolve a claimed run: its work was done; ``output`` is a JSON value to keep."""
+        body = _body(output=output)
+        return (await self._post(TaskStatusResponse, *_run(task_id, run_id), "completed", body=body)).status
 
-    async def report_failed(self, task_id: str, run_id: int) -> TaskStatus:
-        """Resolve a claimed run: its work was done and found wanting."""
-        return (await self._post(TaskStatusResponse, *_run(task_id, run_id), "failed")).status
+    async def report_failed(
+        self,
+        task_id: str,
+        run_id: int,
+        *,
+        error: str | None = None,
+        trace: str | None = None,
+        retry: bool | None = None,
+    ) -> TaskStatus:
+        """Resolve a claimed run: its work was done and found wanting.
+
+        While the task has attempts left, it gets another run, unless ``retry`` is False.
+        """
+        body = _body(error=error, trace=trace, retry=retry)
+        return (await self._post(TaskStatusResponse, *_run(task_id, run_id), "failed", body=body)).status
 
     async def report_exception(self, task_id: str, run_id: int, reason: ExceptionReason) -> TaskStatus:
         """Resolve a claimed run: something other than its work is at fault."""
         body = TaskExceptionRequest(reason=reason).to_json()
         return (await self._post(TaskStatusResponse, *_run(task_id, run_id), "exception", body=body)).status
 
+    async def snooze_run(self, task_id: str, run_id: int, delay: float) -> TaskStatus:
+        """Put a claimed run back, to begin again in ``delay`` seconds; this costs no attempt."""
+        body = _body(delay=delay)
+        return (await self._post(TaskStatusResponse, *_run(task_id, run_id), "snooze", body=body)).status
+
+    async def cancel_run(
+        self, task_id: str, run_id: int, *, error: str | None = None, trace: str | None = None
+    ) -> TaskStatus:
+        """Cancel the task of a claimed run, whatever attempts it has left; for the worker that holds it."""
+        body = _body(error=error, trace=trace)
+        return (await self._post(TaskStatusResponse, *_run(task_id, run_id), "cancel", body=body)).status
+
+    async def report(self, task_id: str, run_id: int, outcome: Outcome) -> TaskStatus:
+        """Resolve a claimed run, or put it back, by the call that this outcome asks for."""
+        match outcome:
+            case Completed(output):
+                return await self.report_completed(task_id, run_id, output=output)
+            case Failed(error, trace, retry):
+                return await self.report_failed(
+                    task_id, run_id, error=error or None, trace=trace or None, retry=None if retry else False
+                )
+            case Exceptional(reason):
+                return await self.report_exception(task_id, run_id, reason)
+            case Snoozed(delay):
+                return await self.snooze_run(task_id, run_id, delay)
+            case Cancelled(error, trace):
+                return await self.cancel_run(task_id, run_id, error=error or None, trace=trace or None)
+
 
 def _run(task_id: str, run_id: int) -> tuple[str, str, str, str]:
     return "task", task_id, "runs", str(run_id)
+
+
+def _body(**members: Any) -> bytes | None:
+    """A JSON object of the members that are not None; no body at all without any."""
+    given = {name: value for name, value in members.items() if value is not None}
+    return to_json(given) if given else None

@@ -8,13 +8,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
-from typing import Any, Final, Literal, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 from schemas.queue import TaskClaimResponse, TaskReclaimResponse
-from schemas.task import ExceptionReason, JsonObject, TaskDefinition, TaskStatus
+from schemas.task import JsonObject, TaskDefinition, TaskStatus
 from taskbus.clock import Clock, within
 from taskbus.credentials import Credentials
 from taskbus.errors import ApiError, Conflict, TaskbusError, TaskException, TaskFailed
+from taskbus.outcomes import WORKER_SHUTDOWN, Completed, Exceptional, Failed, Outcome, label
 from taskbus.transport import backoff
 
 logger = logging.getLogger(__name__)
@@ -22,17 +23,13 @@ logger = logging.getLogger(__name__)
 FIRST_DELAY: Final = 1.0
 """Seconds before a report or a reclaim is tried again; the client has retried already."""
 
-Outcome = Literal["completed", "failed"] | ExceptionReason
-
 
 class QueueCalls(Protocol):
     """What of the client a claimed run needs."""
 
     def using(self, credentials: Credentials) -> Self: ...
     async def reclaim_task(self, task_id: str, run_id: int) -> TaskReclaimResponse: ...
-    async def report_completed(self, task_id: str, run_id: int) -> TaskStatus: ...
-    async def report_failed(self, task_id: str, run_id: int) -> TaskStatus: ...
-    async def report_exception(self, task_id: str, run_id: int, reason: ExceptionReason) -> TaskStatus: ...
+    async def report(self, task_id: str, run_id: int, outcome: Outcome) -> TaskStatus: ...
 
 
 class ClaimedRun:
@@ -54,6 +51,8 @@ class ClaimedRun:
         # Server's time and ours at one moment: the two clocks need not agree, only run at one speed.
         self._server_origin = run.started or run.scheduled
         self._origin = clock.time()
+        self.renewed = True
+        """Whether the claim is renewed; set it to False to let the queue take the run back when it ends."""
 
     @property
     def payload(self) -> JsonObject:
@@ -74,11 +73,11 @@ class ClaimedRun:
         return f"{self.task_id}/{self.run_id}"
 
 
-Handler = Callable[[ClaimedRun], Awaitable[None]]
-"""The work. To return means completed, :class:`TaskFailed` means failed, and :class:`TaskException` an
-exception with its reason. Any other exception is logged with its traceback and means failed: the task's own
-code is wrong, and running it elsewhere would not help. A handler is cancelled when the claim is lost or when
-the worker stops; it should clean up and let the cancellation pass."""
+Handler = Callable[[ClaimedRun], Awaitable[Outcome | None]]
+"""The work. To return means completed, or whatever outcome is returned; :class:`TaskFailed` means failed, and
+:class:`TaskException` an exception with its reason. Any other exception is logged with its traceback and
+means failed: the task's own code is wrong, and running it elsewhere would not help. A handler is cancelled
+when the claim is lost or when the worker stops; it should clean up and let the cancellation pass."""
 
 
 class Attempt:
@@ -98,8 +97,10 @@ class Attempt:
         self._handler = handler
         self._clock = clock
         self._jitter = jitter
-        self._handling: asyncio.Task[None] | None = None
+        self._handling: asyncio.Task[Outcome | None] | None = None
         self._shutting_down = False
+        self._reporting = False
+        self._surrendered = False
 
     async def execute(self) -> None:
         """Run the handler and report what came of it, unless the claim is lost before."""
@@ -107,7 +108,13 @@ class Attempt:
 
     async def give_back(self) -> None:
         """Report worker-shutdown without having started, so that another worker gets the task at once."""
-        await self._while_held(self._report("worker-shutdown"))
+        await self._while_held(self._report(WORKER_SHUTDOWN))
+
+    async def surrender(self) -> None:
+        """Report worker-shutdown though the handler has not ended; what it still does counts no more."""
+        if not self._reporting:
+            self._surrendered = True
+            await self._report(WORKER_SHUTDOWN)
 
     def shut_down(self) -> None:
         """Cancel the handler and report worker-shutdown. Leaves a report that is under way alone."""
@@ -130,7 +137,7 @@ class Attempt:
 
     async def _handle_and_report(self) -> None:
         if self._shutting_down:
-            await self._report("worker-shutdown")
+            await self._report(WORKER_SHUTDOWN)
             return
         self._handling = asyncio.create_task(self._handle())
         try:
@@ -140,62 +147,59 @@ class Attempt:
             if not handling.done():
                 handling.cancel()
                 await asyncio.wait({handling})
-        await self._report(self._outcome(handling))
+        outcome = self._outcome(handling)
+        if not self._surrendered:
+            self._reporting = True
+            await self._report(outcome)
 
-    async def _handle(self) -> None:
-        await self._handler(self.run)
+    async def _handle(self) -> Outcome | None:
+        return await self._handler(self.run)
 
-    def _outcome(self, handling: asyncio.Task[None]) -> Outcome:
+    def _outcome(self, handling: asyncio.Task[Outcome | None]) -> Outcome:
         if handling.cancelled():
             if self._shutting_down:
-                return "worker-shutdown"
+                return WORKER_SHUTDOWN
             logger.error("the handler of %r cancelled itself", self.run)
-            return "failed"
+            return Failed()
         match handling.exception():
             case None:
-                return "completed"
+                return handling.result() or Completed()
             case TaskFailed() as failure:
                 logger.info("%r failed: %s", self.run, failure)
-                return "failed"
+                return Failed()
             case TaskException() as problem:
                 logger.warning("%r could not be worked on: %s", self.run, problem)
-                return problem.reason
+                return Exceptional(problem.reason)
             case error:
                 logger.error("the handler of %r raised", self.run, exc_info=error)
-                return "failed"
+                return Failed()
 
     async def _report(self, outcome: Outcome) -> None:
         """Report until the server has an opinion about it; the end of the claim cancels this."""
         failures = 0
         while True:
             try:
-                await self._send(outcome)
+                queue = self._queue.using(self.run.credentials)
+                await queue.report(self.run.task_id, self.run.run_id, outcome)
             except TaskbusError as error:
                 if isinstance(error, ApiError) and error.status < 500:
-                    logger.warning("%r is not ours to report as %s: %s", self.run, outcome, error)
+                    logger.warning("%r is not ours to report as %s: %s", self.run, label(outcome), error)
                     return
                 delay = backoff(failures, self._jitter, first=FIRST_DELAY)
                 logger.warning("reporting %r failed, again in %.1f s: %s", self.run, delay, error)
             else:
-                logger.info("%r: %s", self.run, outcome)
+                logger.info("%r: %s", self.run, label(outcome))
                 return
             failures += 1
             await self._clock.sleep(delay)
-
-    async def _send(self, outcome: Outcome) -> None:
-        queue = self._queue.using(self.run.credentials)
-        match outcome:
-            case "completed":
-                await queue.report_completed(self.run.task_id, self.run.run_id)
-            case "failed":
-                await queue.report_failed(self.run.task_id, self.run.run_id)
-            case reason:
-                await queue.report_exception(self.run.task_id, self.run.run_id, reason)
 
     async def _hold(self) -> None:
         """Renew the claim at half of its life, again and again. Returns when it is lost."""
         while True:
             await self._clock.sleep(max(0.0, self._left() / 2))
+            if not self.run.renewed:
+                await self._clock.sleep(max(0.0, self._left()))
+                return
             try:
                 renewed = await within(self._clock, max(0.0, self._left()), self._reclaim())
             except Conflict as refusal:

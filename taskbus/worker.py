@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Final, Protocol, TypeVar
 
 from schemas.queue import MAX_CLAIMS, ClaimWorkRequest, TaskClaimResponse
@@ -20,7 +20,7 @@ from taskbus.transport import backoff
 logger = logging.getLogger(__name__)
 
 CLEANUP_SECONDS: Final = 10.0
-"""How long a stopping worker waits for cancelled handlers to clean up and for the last reports."""
+"""How long a stopping worker waits for cancelled handlers to clean up, and once more for the last reports."""
 
 SHORTEST_POLL: Final = 1.0
 """Seconds; a server that has no work and says so sooner is asked again only after as many."""
@@ -52,7 +52,8 @@ class Worker:
 
     :meth:`stop` ends :meth:`run` in order: no further claims, up to ``drain`` seconds for running handlers,
     then they are cancelled and their runs reported as ``worker-shutdown``, which puts them back into the
-    queue. Cancelling :meth:`run` instead cancels the handlers without any report. A worker runs once.
+    queue; so are the runs of handlers that do not end within ``cleanup`` seconds. Cancelling :meth:`run`
+    instead cancels the handlers without any report. A worker runs once.
 
     Raises ValueError, naming the argument that is wrong.
     """
@@ -67,6 +68,7 @@ class Worker:
         worker_id: str,
         concurrency: int = 4,
         drain: float = 5.0,
+        cleanup: float = CLEANUP_SECONDS,
         clock: Clock | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -81,6 +83,7 @@ class Worker:
         self._worker_id = worker_id
         self._concurrency = concurrency
         self._drain_seconds = drain
+        self._cleanup_seconds = cleanup
         self._clock: Clock = clock or SystemClock()
         self._jitter = jitter
         self._stopping = asyncio.Event()
@@ -113,7 +116,7 @@ class Worker:
         except asyncio.CancelledError:
             for task in self._attempts:
                 task.cancel()
-            await self._ended_within(CLEANUP_SECONDS)
+            await self._ended_within(self._cleanup_seconds)
             raise
         if refusal is not None:
             raise refusal
@@ -171,8 +174,14 @@ class Worker:
             return
         for attempt in self._attempts.values():
             attempt.shut_down()
-        if not await self._ended_within(CLEANUP_SECONDS):
-            logger.error("given up, to be tried again when their claims expire: %s", self.running)
+        if await self._ended_within(self._cleanup_seconds):
+            return
+        logger.error("given back, though their handlers have not ended: %s", self.running)
+        surrendering = [attempt.surrender() for attempt in self._attempts.values()]
+        try:
+            await within(self._clock, self._cleanup_seconds, _all(surrendering))
+        except TimeoutError:
+            logger.error("not reported, to be tried again when their claims expire: %s", self.running)
 
     async def _ended_within(self, seconds: float) -> bool:
         if self._attempts:
@@ -192,3 +201,7 @@ class Worker:
             await asyncio.wait({job})
         # An answer that arrived together with the stop is not thrown away: it may hold claims.
         return None if job.cancelled() else job.result()
+
+
+async def _all(work: Iterable[Awaitable[None]]) -> None:
+    await asyncio.gather(*work)

@@ -7,6 +7,7 @@ from typing import Any, Self
 from schemas.queue import TaskClaimResponse, TaskReclaimResponse
 from schemas.task import TaskStatus
 from taskbus.credentials import Credentials
+from taskbus.outcomes import Cancelled, Completed, Exceptional, Failed, Outcome, Snoozed
 from tests.taskbus import samples
 
 Call = tuple[str, *tuple[Any, ...]]
@@ -72,14 +73,16 @@ class ScriptedQueue:
         self._record("reclaim", task_id, run_id)
         return samples.reclaimed(task_id, seconds=self.renewed_until.popleft(), token="renewed")
 
-    async def report_completed(self, task_id: str, run_id: int) -> TaskStatus:
-        self._record("completed", task_id, run_id)
-        return samples.task_status(task_id, "completed")
-
-    async def report_failed(self, task_id: str, run_id: int) -> TaskStatus:
-        self._record("failed", task_id, run_id)
-        return samples.task_status(task_id, "failed")
-
-    async def report_exception(self, task_id: str, run_id: int, reason: str) -> TaskStatus:
-        self._record("exception", task_id, run_id, reason)
-        return samples.task_status(task_id, "exception")
+    async def report(self, task_id: str, run_id: int, outcome: Outcome) -> TaskStatus:
+        match outcome:
+            case Completed():
+                self._record("completed", task_id, run_id)
+            case Failed():
+                self._record("failed", task_id, run_id)
+            case Exceptional(reason):
+                self._record("exception", task_id, run_id, reason)
+            case Snoozed(delay):
+                self._record("snoozed", task_id, run_id, delay)
+            case Cancelled(error):
+                self._record("cancelled", task_id, run_id, error)
+        return samples.task_status(task_id, "pending" if isinstance(outcome, Snoozed) else "completed")

@@ -257,9 +257,10 @@ class TestStopping:
             await clock.pass_by(5)
             await clock.pass_by(10)
             await running
-            assert f"given up, to be tried again when their claims expire: ({TASK_ID}/0,)" in caplog.text
+            assert f"given back, though their handlers have not ended: ({TASK_ID}/0,)" in caplog.text
             release.set()
-            await queue.called("completed")
+            await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+        assert queue.reports() == [("exception", TASK_ID, 0, "worker-shutdown")]
 
     async def test_a_cancelled_worker_cancels_its_handlers_and_reports_nothing(
         self, queue: ScriptedQueue, working: StartWorker, hands: Hands
