@@ -63,10 +63,16 @@ class Workspace:
             shutil.copytree(programs.root / part, copy / part, symlinks=True)
         return copy / folder.relative_to(programs.root)
 
-    def run(self, command: Sequence[str | Path]) -> None:
+    def run(self, command: Sequence[str | Path], *, environment: dict[str, str] | None = None) -> None:
         """Run a command to its end; raises NotUsable with its last lines when it fails."""
         done = subprocess.run(
-            command, cwd=self.path, capture_output=True, text=True, timeout=START_SECONDS, **self._identity
+            command,
+            cwd=self.path,
+            env=os.environ | (environment or {}),
+            capture_output=True,
+            text=True,
+            timeout=START_SECONDS,
+            **self._identity,
         )
         if done.returncode != 0:
             raise NotUsable(f"{Path(command[0]).name} ended with {done.returncode}: {tail(done.stderr)}")
