@@ -108,6 +108,7 @@ INDEX_ENDPOINTS: Final[tuple[Endpoint, ...]] = (
             "Another task may be there at the next call: for files that belong together, find the task first."
         ),
         handler=IndexApi.find_artifact_from_task,
+        refuses=(410, 424),
         scopes={"AllOf": [{"each": "queue:get-artifact:<name>", "for": "name", "in": "names"}]},
         deferred=True,
         multi_segment="name",

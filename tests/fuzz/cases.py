@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlencode
@@ -51,7 +52,10 @@ def targets(document: Json) -> list[Target]:
 
 
 def each(target: Target, number: int, seed_: int, send: Callable[[Case], None]) -> None:
-    """Call ``send`` with up to ``number`` cases; what it raises comes through. The seed decides which."""
+    """Call ``send`` with up to ``number`` cases; what it raises ends them and comes through. The seed decides
+    which.
+    """
+    raised: list[Exception] = []
 
     @seed(seed_)
     @settings(
@@ -64,12 +68,17 @@ def each(target: Target, number: int, seed_: int, send: Callable[[Case], None]) 
     )
     @given(case=_cases(target))
     def run(case: Case) -> None:
-        send(case)
+        if raised:
+            return
+        try:
+            send(case)
+        except Exception as error:  # kept from hypothesis, which would send the request again
+            raised.append(error)
 
-    try:
+    with suppress(Unsatisfiable):  # what takes nothing cannot be given anything wrong
         run()
-    except Unsatisfiable:
-        return  # what takes nothing cannot be given anything wrong
+    if raised:
+        raise raised[0]
 
 
 def _cases(target: Target) -> st.SearchStrategy[Case]:
