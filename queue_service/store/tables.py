@@ -137,8 +137,26 @@ outbox = Table(
     Column("order_keys", Text, nullable=False, comment="JSON array of keys; `~key` is a shared one"),
     Column("body", Text, nullable=False),
     Column("created", Milliseconds, nullable=False),
+    Column(
+        "set_aside",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="when it was last refused, or stood behind one that was; 0 for one that may be sent",
+    ),
     sqlite_autoincrement=True,
 )
+Index("outbox_lanes", outbox.c.set_aside, outbox.c.id)
+
+# What must not be overtaken: the order keys of messages that are set aside.
+outbox_barriers = Table(
+    "outbox_barriers",
+    metadata,
+    Column("order_key", Id, primary_key=True),
+    Column("exclusive", SmallInteger, primary_key=True, autoincrement=False),
+    Column("id", BigInteger, primary_key=True, autoincrement=False, comment="of the outbox"),
+)
+Index("outbox_barriers_of_row", outbox_barriers.c.id)
 
 leases = Table(
     "leases",
