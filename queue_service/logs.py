@@ -5,12 +5,15 @@ import sys
 
 import structlog
 
+from queue_service.log_context import add_facts
+
 
 def configure_logs(level: str, form: str) -> None:
     """Route structlog and the standard library's logging to standard error in one form."""
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_facts,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(),

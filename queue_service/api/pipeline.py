@@ -5,11 +5,13 @@ A plain ASGI application over the raw request target. FastAPI is not in the way 
 """
 
 import asyncio
+import logging
 import random
 import re
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from time import perf_counter
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -33,12 +35,15 @@ from queue_service.core.errors import (
     MalformedPayload,
     QueueError,
 )
+from queue_service.counting import Calls
+from queue_service.log_context import about
 from queue_service.operations.batching import Overloaded
 from queue_service.store.database import StoreUnavailable
 from schemas.base import Document, Wire
 from schemas.ids import PARAMETER_PATTERNS, QUERY_PATTERNS
 
 logger = structlog.get_logger(__name__)
+_level = logging.getLogger(__name__)
 
 MAX_ECHO: Final = 1024 * 1024
 """Bytes of the largest body that a refusal repeats."""
@@ -59,6 +64,14 @@ _HEADERS: Final[list[tuple[bytes, bytes]]] = [
     (b"x-content-type-options", b"nosniff"),
 ]
 NOT_FOUND: Final = b'{"error": "Not found"}'
+NO_ENDPOINT: Final = ""
+"""What is counted in place of an endpoint for a request that has none."""
+CLIENT_GONE: Final = 499
+"""The status counted for a caller that did not wait for the answer."""
+MAX_TRACE_ID: Final = 200
+"""Bytes of it that a log line tells."""
+_LOGGED: Final = ("taskId", "runId", "taskGroupId", "taskQueueId")
+"""URL parameters that log lines tell."""
 
 
 @dataclass
@@ -70,6 +83,8 @@ class _Request:
     params: Mapping[str, str]
     signed: SignedRequest
     reader: BodyReader
+    facts: dict[str, object]
+    """For the log."""
     payload: Any = field(default_factory=dict)
 
     @property
@@ -95,6 +110,7 @@ class Pipeline:
         room: Room,
     ) -> None:
         self.base_path = base_path
+        self.calls = Calls()
         self._room = room
         self._handlers = {
             endpoint.name: handlers[section.handlers]
@@ -106,9 +122,31 @@ class Pipeline:
         self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request whose raw path begins with ``base_path``."""
+        """Answer one HTTP request whose raw path begins with ``base_path``; count it, and log it at debug."""
+        began = perf_counter()
         headers: dict[bytes, bytes] = dict(scope["headers"])
         trace_id = headers.get(b"x-taskcluster-trace-id", b"") or _request_id()
+        facts: dict[str, object] = {"traceId": trace_id[:MAX_TRACE_ID].decode("latin-1")}
+        before = about.set(facts)
+        try:
+            name, status = await self._serve(scope, receive, send, headers, trace_id, facts)
+            seconds = perf_counter() - began
+            self.calls.add(name, status, seconds)
+            if _level.isEnabledFor(logging.DEBUG):
+                logger.debug("call", verb=scope["method"], method=name, status=status, seconds=seconds)
+        finally:
+            about.reset(before)
+
+    async def _serve(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        headers: Mapping[bytes, bytes],
+        trace_id: bytes,
+        facts: dict[str, object],
+    ) -> tuple[str, int]:
+        """Find the endpoint and answer; the endpoint's name and the status."""
         verb = scope["method"].lower()
         method = "get" if verb == "head" else verb
         try:
@@ -116,24 +154,27 @@ class Pipeline:
         except BadEncoding:
             body = b'{"error": "the path is not percent-encoded UTF-8"}'
             await _reply(send, 400, body, trace_id)
-            return
+            return NO_ENDPOINT, 400
         if match is not None and verb == "options":
             allowed = ",".join(sorted({method.upper() for method in match.methods} | _implied(match)))
             await _reply(send, 200, b"", trace_id, [(b"allow", allowed.encode())])
-            return
+            return NO_ENDPOINT, 200
         endpoint = match.methods.get(method) if match else None
         if match is None or endpoint is None:
             await _reply(send, 404, NOT_FOUND, trace_id, head=verb == "head")
-            return
+            return NO_ENDPOINT, 404
+        params = match.params(endpoint)
+        facts.update((name, params[name]) for name in _LOGGED if name in params)
         reader = BodyReader(self._room)
-        request = _Request(headers, endpoint, match.params(endpoint), _signed(scope, headers), reader)
+        request = _Request(headers, endpoint, params, _signed(scope, headers), reader, facts)
         try:
             status, reply, extra = await self._answer(request, scope, receive)
         except ClientGone:
-            return
+            return endpoint.name, CLIENT_GONE
         finally:
             reader.close()
         await _reply(send, status, reply, trace_id, extra, head=verb == "head")
+        return endpoint.name, status
 
     async def _answer(
         self, request: _Request, scope: Scope, receive: Receive
@@ -201,6 +242,8 @@ class Pipeline:
         """The checks in the order of the wire, then the handler."""
         endpoint = request.endpoint
         permit = NOBODY if endpoint.scopes is None else await self._gate.admit(request.signed)
+        if permit.client_id:
+            request.facts["clientId"] = permit.client_id
         if endpoint.scopes is not None and not endpoint.deferred:
             permit.require(endpoint.scopes, request.params)
         _check_params(request.params)

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar, cast
 
@@ -73,7 +74,8 @@ class Batcher(Generic[Item, Result]):
         waiting = _Waiting[Item, Result](item, weight, asyncio.get_running_loop().create_future())
         self._line.append(waiting)
         if not self._workers or (len(self._workers) < self._lanes and len(self._line) >= MANY):
-            self._workers.add(asyncio.create_task(self._work(), name="batcher"))
+            # In a context of its own: it works for many calls, and its log lines are not those of the first.
+            self._workers.add(asyncio.create_task(self._work(), name="batcher", context=Context()))
         return await waiting.outcome
 
     async def close(self) -> None:

@@ -7,6 +7,7 @@ the next transaction; whoever waits is woken by the commit that made a run pendi
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from dataclasses import dataclass, replace
 
 from queue_service.core.workers import WorkerKey
@@ -121,7 +122,8 @@ class WorkDesk:
     def _wake(self, task_queue_id: str) -> None:
         self._hot[task_queue_id] = None
         if self._dispatcher is None or self._dispatcher.done():
-            self._dispatcher = asyncio.create_task(self._dispatch(), name="work desk")
+            # In a context of its own: it works for many calls, and its log lines are not those of the first.
+            self._dispatcher = asyncio.create_task(self._dispatch(), name="work desk", context=Context())
 
     async def _dispatch(self) -> None:
         while self._hot:
@@ -176,10 +178,11 @@ class WorkDesk:
                     if waiter.overdue:
                         waiter.served.set_result([])
             elif waiter.served.done():
-                logger.warning(
-                    "a worker left while its claim was committed; the run waits for its claim to expire",
-                    extra={"task_ids": [item.task.task_id for item in claimed]},
-                )
+                for task in (item.task for item in claimed):
+                    logger.warning(
+                        "a worker left while its claim was committed; the run waits for its claim to expire",
+                        extra={"taskId": task.task_id, "runId": task.runs[-1].run_id},
+                    )
             else:
                 waiter.served.set_result(claimed)
         return dry
