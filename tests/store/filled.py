@@ -73,7 +73,12 @@ _ROWS: Final = {
     "resolutions": (5000, "SELECT n, 'task' || CAST(100000 + n AS TEXT), 'completed' FROM numbers"),
     "outbox": (
         50_000,
-        "SELECT n, 'exchange/x', 'primary.key', '[]', '[\"task\"]', '{\"version\":1}', 0 FROM numbers",
+        "SELECT n, 'exchange/x', 'primary.key', '[]', '[\"task\"]', '{\"version\":1}', 0,"
+        " CASE WHEN n % 5 = 0 THEN n ELSE 0 END FROM numbers",
+    ),
+    "outbox_barriers": (
+        20_000,
+        "SELECT 'task' || CAST(100000 + n / 20 AS TEXT), n % 2, n * 5 / 2 FROM numbers",
     ),
     "artifacts": (
         60_000,

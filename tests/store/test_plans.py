@@ -101,7 +101,26 @@ HOT: Final[dict[str, Hot]] = {
         {"task_definitions_pkey"},
     ),
     "SAVE_TASKS": Hot(tasks.SAVE_TASKS, {"changed": CHANGED}, {"sqlite_autoindex_tasks_1"}, {"tasks_pkey"}),
-    "NEXT_BATCH": Hot(outbox.NEXT_BATCH, {"wanted": 500}, set(), {"outbox_pkey"}, in_order_of="outbox"),
+    "NEXT_BATCH": Hot(outbox.NEXT_BATCH, {"wanted": 500}, {"outbox_lanes"}, {"outbox_lanes"}),
+    "NEXT_SET_ASIDE": Hot(outbox.NEXT_SET_ASIDE, {"wanted": 500}, {"outbox_lanes"}, {"outbox_lanes"}),
+    "BARRED in the outbox": Hot(
+        outbox.BARRED,
+        {"wanting": '[{"id": 900, "order_key": "task100007", "exclusive": 1}]', "present": '[{"id": 7}]'},
+        {"sqlite_autoindex_outbox_barriers_1"},
+        {"outbox_barriers_pkey"},
+    ),
+    "SET_ASIDE in the outbox": Hot(
+        outbox.SET_ASIDE, {"refused": '[{"id": 7}]', "at": 1}, {"outbox key"}, {"outbox_pkey"}, sorts=True
+    ),
+    "DELETE_BARRIERS": Hot(
+        outbox.DELETE_BARRIERS,
+        {"confirmed": '[{"id": 7}]'},
+        {"outbox_barriers_of_row"},
+        {"outbox_barriers_of_row"},
+    ),
+    "DEPTH of the outbox": Hot(outbox.DEPTH, {}, set(), set()),
+    "SPAN of the outbox": Hot(outbox.SPAN, {}, set(), {"outbox_pkey"}),
+    "OLDEST in the outbox": Hot(outbox.OLDEST, {}, set(), {"outbox_pkey"}, in_order_of="outbox"),
     "DELETE from the outbox": Hot(
         outbox.DELETE, {"confirmed": '[{"id": 7}]'}, {"outbox key"}, {"outbox_pkey"}
     ),
