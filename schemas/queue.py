@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from schemas.base import INTEGRAL, Document, Request, Text
+from schemas.extensions import TaskExtensions
 from schemas.ids import (
     ProjectId,
     ProvisionerId,
@@ -37,7 +38,7 @@ from schemas.times import Time
 MAX_CLAIMS = 32
 
 
-class CreateTaskRequest(Request):
+class CreateTaskRequest(TaskExtensions, Request):
     """A task as a client sends it; what is absent takes the default of ``queue-behaviour.md`` 3.1."""
 
     schema_name = "create-task-request"

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints
 
 from schemas.base import INTEGRAL, Document, Request, Text
+from schemas.extensions import TaskExtensions
 from schemas.ids import (
     ProjectId,
     ProvisionerId,
@@ -94,7 +95,7 @@ class TaskMetadata(Request):
     ]
 
 
-class TaskDefinition(Document):
+class TaskDefinition(TaskExtensions, Document):
     """A task as its creator defined it, with all defaults filled; immutable but for ``priority``."""
 
     schema_name = "task"

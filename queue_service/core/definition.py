@@ -8,8 +8,10 @@ from typing import Any
 
 from queue_service.core.access import refuse_wild_scopes
 from queue_service.core.errors import InputError
+from queue_service.core.extras import extras_of
 from queue_service.core.limits import Limits
 from queue_service.core.task import Task
+from schemas.extensions import TaskExtensions
 from schemas.queue import CreateTaskRequest
 from schemas.task import TaskDefinition
 from schemas.times import format_time
@@ -66,6 +68,7 @@ def complete(task_id: str, request: CreateTaskRequest) -> TaskDefinition:
         metadata=request.metadata,
         tags=request.tags,
         extra=request.extra,
+        **{name: getattr(request, name) for name in TaskExtensions.model_fields},
     )
 
 
@@ -85,6 +88,8 @@ def check_times(definition: TaskDefinition, now: datetime, limits: Limits) -> No
         raise InputError(_time_text("deadline", deadline, f"be at most {days:g} days in the future", now))
     if deadline > expires:
         raise InputError(_time_text("expires", expires, "not be before `deadline`", now))
+    if definition.run_at is not None and definition.run_at >= deadline:
+        raise InputError(_time_text("runAt", definition.run_at, "be before `deadline`", now))
 
 
 def check_scopes(definition: TaskDefinition) -> None:
@@ -107,6 +112,7 @@ def unscheduled_task(task_id: str, definition: TaskDefinition) -> Task:
         tags=definition.tags,
         priority=definition.priority,
         retries_left=definition.retries,
+        extras=extras_of(definition),
     )
 
 

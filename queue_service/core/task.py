@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from queue_service.core.extras import Extras
 from schemas.messages import Message
 from schemas.task import Priority, Requires, Run, TaskState, TaskStatus
 
@@ -30,6 +31,10 @@ class Task:
     """Set at the first resolution and never cleared, not even by a rerun (``queue-behaviour.md`` 5)."""
     claimed_by_id: bool = False
     """The running run was taken by ``claimTask``, so that its worker may ask for it again (6.3)."""
+    available_at: datetime | None = None
+    """Until then the pending run, or the first run of an unscheduled task, is delayed (C-9, C-11)."""
+    extras: Extras | None = None
+    """What it has beyond a plain task."""
     version: int = 0
 
     @property
@@ -39,6 +44,11 @@ class Task:
     @property
     def last_run(self) -> Run | None:
         return self.runs[-1] if self.runs else None
+
+    @property
+    def in_line(self) -> bool:
+        """Whether its last run waits for a worker, and nothing else."""
+        return self.state == "pending" and self.available_at is None
 
     @property
     def resolved(self) -> bool:
@@ -90,11 +100,20 @@ class Change:
 
     @property
     def queues(self) -> bool:
-        """Whether a run became pending by this change and takes its place at the end of its class."""
+        """Whether a run got in line by this change, and takes its place at the end of its class."""
+        before, after = self.before, self.after
         return (
             self.alters
-            and self.after.state == "pending"
-            and (self.before is None or len(self.before.runs) < len(self.after.runs))
+            and after.in_line
+            and (before is None or not before.in_line or len(before.runs) < len(after.runs))
+        )
+
+    @property
+    def delays(self) -> bool:
+        """Whether a run, or a task, has to wait for a time by this change."""
+        after = self.after.available_at
+        return (
+            self.alters and after is not None and (self.before is None or self.before.available_at != after)
         )
 
     @property

@@ -1,4 +1,4 @@
-"""The state machine: every way a task may change (``queue-behaviour.md`` 6.1 to 6.8).
+"""The state machine: every way a task may change (``queue-behaviour.md`` 6.1 to 6.8, ``seed-systems.md`` C).
 
 Each function takes the task as it stands and the time, and returns the change with the messages in
 publishing order, or raises the error of the wire. Calls that find nothing to do return a change that
@@ -30,6 +30,7 @@ from schemas.task import (
     ReasonResolved,
     Run,
 )
+from schemas.times import format_time
 
 Outcome = Literal["completed", "failed"]
 
@@ -45,17 +46,18 @@ RETRYING_REASONS: dict[str, ReasonCreated] = {
 
 
 def create(unscheduled: Task, now: datetime, *, unmet_dependencies: bool) -> Change:
-    """A new task: pending at once unless it waits for dependencies (3.1)."""
+    """A new task: pending at once unless it waits for dependencies (3.1), its time or a release (C-11)."""
     defined = _defined(unscheduled)
-    if unmet_dependencies:
-        return Change(None, unscheduled, (defined,))
+    if unmet_dependencies or _waits_to_start(unscheduled, now):
+        after = unscheduled if unmet_dependencies else _delayed_start(unscheduled)
+        return Change(None, after, (defined,))
     after = _with_new_run(unscheduled, "scheduled", now)
     return Change(None, after, (defined, _pending(after)))
 
 
 def repeat_create(task: Task) -> Change:
     """The same createTask again: nothing changes, its messages are told again (3.2)."""
-    if len(task.runs) == 1 and task.state == "pending":
+    if len(task.runs) == 1 and task.in_line:
         return Change(task, task, (_defined(task), _pending(task)))
     return Change(task, task, (_defined(task),))
 
@@ -67,8 +69,39 @@ def schedule(task: Task, now: datetime) -> Change:
 
 
 def dependencies_met(task: Task, now: datetime) -> Change:
-    """The last dependency was satisfied; a dependent past its deadline stays as it is (4)."""
-    return nothing(task) if task.deadline_passed(now) else _schedule(task, now)
+    """The last dependency was satisfied; a dependent past its deadline stays as it is (4).
+
+    So does one that is held; one that starts later waits for that.
+    """
+    if task.runs or task.deadline_passed(now):
+        return nothing(task)
+    if _waits_to_start(task, now):
+        after = _delayed_start(task)
+        return nothing(task) if after == task else Change(task, after)
+    return _schedule(task, now)
+
+
+def _waits_to_start(task: Task, now: datetime) -> bool:
+    extras = task.extras
+    return extras is not None and (extras.held or extras.starts_after(now) is not None)
+
+
+def _delayed_start(task: Task) -> Task:
+    """The task as it waits for its ``runAt``; a held one waits for nothing but its release."""
+    extras = task.extras
+    return task if extras is None or extras.held else replace(task, available_at=extras.run_at)
+
+
+def come_due(task: Task, now: datetime) -> Change:
+    """What was delayed joins the line: an unscheduled task by its first run (C-9, C-11)."""
+    if task.available_at is None or task.available_at > now or task.deadline_passed(now):
+        return nothing(task)
+    return _make_available(task, now)
+
+
+def _make_available(task: Task, now: datetime) -> Change:
+    after = replace(task, available_at=None) if task.runs else _with_new_run(task, "scheduled", now)
+    return Change(task, after, (_pending(after),))
 
 
 def _schedule(task: Task, now: datetime) -> Change:
@@ -92,8 +125,9 @@ def claim(
 ) -> Change:
     """A worker takes the pending last run. The caller made sure that it is pending."""
     run = task.runs[-1]
-    if run.state != "pending":
-        raise RequestConflict(f"Run {run.run_id} of task `{task.task_id}` is {run.state}, not pending.")
+    if not task.in_line:
+        state = "delayed" if run.state == "pending" else run.state
+        raise RequestConflict(f"Run {run.run_id} of task `{task.task_id}` is {state}, not pending.")
     claimed = run.model_copy(
         update={
             "state": "running",
@@ -115,7 +149,16 @@ def claim_by_id(
         raise RequestConflict(_deadline_text(task, "claimed"))
     run = run_of(task, run_id)
     if run is task.last_run and run.state == "pending":
-        return claim(task, now, taken_until, worker_group=worker_group, worker_id=worker_id, by_id=True)
+        if task.available_at is not None and task.available_at > now:
+            raise RequestConflict(
+                f"Run {run_id} of task `{task.task_id}` cannot be claimed before "
+                f"{format_time(task.available_at)}: it is delayed until then."
+            )
+        due = come_due(task, now)
+        claimed = claim(
+            due.after, now, taken_until, worker_group=worker_group, worker_id=worker_id, by_id=True
+        )
+        return Change(task, claimed.after, (*due.messages, *claimed.messages))
     holder = (run.worker_group, run.worker_id)
     if (
         run is task.last_run
@@ -222,12 +265,17 @@ def pass_deadline(task: Task, now: datetime) -> Change:
 
 
 def rerun(task: Task, now: datetime) -> Change:
-    """rerunTask: a new run for a task that is resolved or was never scheduled (6.2)."""
+    """rerunTask: a new run for a task that is resolved or was never scheduled (6.2).
+
+    A run that is delayed becomes available at once (``seed-systems.md`` O-3).
+    """
     _refuse_after_deadline(task, now, "rerun")
     if task.state == "running":
         return nothing(task)
-    if task.state == "pending":
+    if task.in_line:
         return Change(task, task, (_pending(task),))
+    if task.state == "pending":
+        return _make_available(task, now)
     if len(task.runs) >= MAX_RUNS:
         raise RequestConflict(
             f"Task `{task.task_id}` has {MAX_RUNS} runs, which is the most a task may have."
@@ -297,7 +345,7 @@ def _with_last_run(task: Task, run: Run) -> Task:
 
 def _with_new_run(task: Task, reason: ReasonCreated, now: datetime) -> Task:
     run = Run.trusted(run_id=len(task.runs), state="pending", reason_created=reason, scheduled=now)
-    return replace(task, runs=(*task.runs, run), claimed_by_id=False)
+    return replace(task, runs=(*task.runs, run), claimed_by_id=False, available_at=None)
 
 
 def _resolved(task: Task, state: Outcome, reason: ReasonResolved, now: datetime) -> Task:
@@ -311,7 +359,7 @@ def _forced_exception(task: Task, reason: ReasonResolved, now: datetime) -> Task
         ended = task.runs[-1].model_copy(
             update={"state": "exception", "reason_resolved": reason, "resolved": now}
         )
-        return replace(_with_last_run(task, ended), ever_resolved=True)
+        return replace(_with_last_run(task, ended), ever_resolved=True, available_at=None)
     carrier = Run.trusted(
         run_id=0,
         state="exception",
@@ -320,7 +368,7 @@ def _forced_exception(task: Task, reason: ReasonResolved, now: datetime) -> Task
         scheduled=now,
         resolved=now,
     )
-    return replace(task, runs=(carrier,), ever_resolved=True)
+    return replace(task, runs=(carrier,), ever_resolved=True, available_at=None)
 
 
 def _tags(task: Task) -> TaskTags:

@@ -9,12 +9,13 @@ from queue_service.loops.loop import Loop
 from queue_service.operations import due, forgetting, resolutions
 from queue_service.operations.due import Sweep
 from queue_service.operations.resolutions import Follower
-from queue_service.store import blob_deletions, claims, expiry
+from queue_service.store import blob_deletions, claims, delays, expiry
 from queue_service.store.database import Database
 from queue_service.store.signals import Signal, TasksResolved, TimerSet
 
 CLAIMS = 100
 DEADLINES = 100
+DELAYS = 500
 RESOLUTIONS = 100
 RECORDS = 500
 BLOBS = 500
@@ -60,6 +61,14 @@ class Loops:
             idle=idle(database, 5),
             next_due=self._next_claim,
         )
+        self.delays = Loop(
+            "delays",
+            clock,
+            self._release,
+            batch=DELAYS,
+            idle=idle(database, 1),
+            next_due=self._next_release,
+        )
         self.deadlines = Loop(
             "deadlines",
             clock,
@@ -92,7 +101,7 @@ class Loops:
             idle=LONGEST_SLEEP,
             next_due=self._next_blob,
         )
-        self.every = (self.claims, self.deadlines, self.resolutions, self.expiry, self.blobs)
+        self.every = (self.claims, self.delays, self.deadlines, self.resolutions, self.expiry, self.blobs)
 
     def start(self) -> None:
         for loop in self.every:
@@ -109,6 +118,8 @@ class Loops:
                 self.resolutions.nudge()
             case TimerSet("claim", moment):
                 self.claims.nudge_at(moment)
+            case TimerSet("delay", moment):
+                self.delays.nudge_at(moment)
             case TimerSet("deadline", moment):
                 self.deadlines.nudge_at(moment + self._limits.deadline_delay)
             case TimerSet("expiry", moment):
@@ -118,6 +129,9 @@ class Loops:
 
     async def _expire_claims(self) -> int:
         return await self._database.write(lambda tx: due.expire_claims(tx, CLAIMS))
+
+    async def _release(self) -> int:
+        return await self._database.write(lambda tx: due.release(tx, DELAYS))
 
     async def _pass_deadlines(self) -> int:
         delay = self._limits.deadline_delay
@@ -138,6 +152,10 @@ class Loops:
     async def _next_claim(self) -> datetime | None:
         async with self._database.read() as connection:
             return await claims.next_expiring(connection, self._database.clock.now())
+
+    async def _next_release(self) -> datetime | None:
+        async with self._database.read() as connection:
+            return await delays.next_due(connection, self._database.clock.now())
 
     async def _next_deadline(self) -> datetime | None:
         async with self._database.read() as connection:

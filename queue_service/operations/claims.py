@@ -8,11 +8,15 @@ from datetime import timedelta
 from queue_service.core import transitions
 from queue_service.core.task import Task
 from queue_service.core.workers import WorkerKey
+from queue_service.operations import due
 from queue_service.operations.ledger import Ledger
 from queue_service.operations.tasks import with_priority
 from queue_service.store import claims, tasks
 from queue_service.store.database import Tx
 from schemas.task import TaskDefinition
+
+RELEASED = 500
+"""Delayed runs that join the line in one transaction; the sweep takes care of more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +46,14 @@ class Claimed:
 async def claim(tx: Tx, requests: Sequence[WorkRequest], *, timeout: timedelta) -> list[list[Claimed]]:
     """What each request gets: the most urgent and oldest runs, earlier requests first (7.1, 7.2).
 
-    One statement for each task queue asked for, and a constant number besides.
+    One statement for each task queue asked for, four more where a delayed run has come due, and a constant
+    number besides.
     """
     taken_until = tx.now + timeout
     picked: dict[str, deque[Task]] = {}
     for queue_id in dict.fromkeys(request.task_queue_id for request in requests):
         wanted = sum(request.wanted for request in requests if request.task_queue_id == queue_id)
-        picked[queue_id] = deque(await claims.pick_pending(tx, queue_id, wanted))
+        picked[queue_id] = deque(await _front(tx, queue_id, wanted))
     found = {task.task_id: task for queue in picked.values() for task in queue}
     if not found:
         return [[] for _ in requests]
@@ -71,3 +76,11 @@ async def claim(tx: Tx, requests: Sequence[WorkRequest], *, timeout: timedelta) 
         outcomes.append(claimed)
     await ledger.write(tx)
     return outcomes
+
+
+async def _front(tx: Tx, task_queue_id: str, wanted: int) -> list[Task]:
+    """The front of the line, after what has come due has joined it (``seed-systems.md`` C-9, C-16)."""
+    line = await claims.pick_pending(tx, task_queue_id, wanted)
+    if line.due and await due.release_in_queue(tx, task_queue_id, RELEASED):
+        line = await claims.pick_pending(tx, task_queue_id, wanted)
+    return line.tasks

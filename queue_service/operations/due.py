@@ -7,7 +7,7 @@ from queue_service.core import transitions
 from queue_service.core.task import Change, Task
 from queue_service.operations import forgetting
 from queue_service.operations.ledger import Ledger
-from queue_service.store import claims, expiry, workers
+from queue_service.store import claims, delays, expiry, workers
 from queue_service.store.database import Tx
 
 Sweep = Callable[[Tx, datetime, int], Awaitable[int]]
@@ -17,6 +17,16 @@ Sweep = Callable[[Tx, datetime, int], Awaitable[int]]
 async def expire_claims(tx: Tx, limit: int) -> int:
     """End the runs whose claim has run out, retry those that may be; how many were looked at (6.5)."""
     return await _apply(tx, await claims.pick_expired(tx, limit), transitions.expire_claim)
+
+
+async def release(tx: Tx, limit: int) -> int:
+    """Put into line what has come due, up to a limit; how many there were (``seed-systems.md`` C-9)."""
+    return await _apply(tx, await delays.pick_due(tx, limit), transitions.come_due)
+
+
+async def release_in_queue(tx: Tx, task_queue_id: str, limit: int) -> int:
+    """The same for one task queue, for a claimer that does not wait for the sweep."""
+    return await _apply(tx, await delays.pick_due_in_queue(tx, task_queue_id, limit), transitions.come_due)
 
 
 async def pass_deadlines(tx: Tx, limit: int, *, delay: timedelta) -> int:

@@ -3,28 +3,40 @@
 The hot statements of the service; each has an EXPLAIN test on both databases.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Integer, Select, bindparam, func, select, text
+from sqlalchemy import Integer, Select, Text, bindparam, func, select, text, true
 
 from queue_service.core.task import Task
 from queue_service.store.database import Tx
 from queue_service.store.statements import Connection
-from queue_service.store.tables import PENDING, RUNNING, UNRESOLVED, tasks
+from queue_service.store.tables import DELAYED, PENDING, RUNNING, UNRESOLVED, tasks
 from queue_service.store.tasks import task_of
 from queue_service.store.types import Milliseconds
 
 _now = bindparam("now", type_=Milliseconds)
 _limit = bindparam("wanted", type_=Integer)
 
-PICK_PENDING: Final = (
+_queue = tasks.c.task_queue_id == bindparam("task_queue_id", type_=Text)
+
+_line = (
     select(tasks)
-    .where(text(PENDING), tasks.c.task_queue_id == bindparam("task_queue_id"), tasks.c.deadline > _now)
+    .where(text(PENDING), _queue, tasks.c.deadline > _now)
     .order_by(tasks.c.priority, tasks.c.queue_order)
     .limit(_limit)
     .with_for_update(skip_locked=True)
+    .subquery("line")
 )
+_look = select(
+    select(tasks.c.task_id)
+    .where(text(DELAYED), _queue, tasks.c.available_at <= _now, tasks.c.deadline > _now)
+    .exists()
+    .label("due")
+).subquery("look")
+# One row, with no task in it, when nobody waits.
+PICK_PENDING: Final = select(_line, _look.c.due).select_from(_look.outerjoin(_line, true()))
 PICK_EXPIRED: Final = (
     select(tasks)
     .where(text(RUNNING), tasks.c.taken_until <= _now, tasks.c.deadline > _now)
@@ -43,12 +55,25 @@ NEXT_EXPIRING: Final = select(func.min(tasks.c.taken_until)).where(text(RUNNING)
 NEXT_DEADLINE: Final = select(func.min(tasks.c.deadline)).where(text(UNRESOLVED))
 
 
-async def pick_pending(tx: Tx, task_queue_id: str, wanted: int) -> list[Task]:
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The front of a task queue's line, and whether a delayed run of the queue has come due meanwhile."""
+
+    tasks: list[Task]
+    due: bool
+
+
+async def pick_pending(tx: Tx, task_queue_id: str, wanted: int) -> Line:
     """Up to ``wanted`` tasks with a pending run, most urgent and oldest first, locked."""
-    rows = await tx.connection.execute(
-        PICK_PENDING, {"task_queue_id": task_queue_id, "now": tx.now, "wanted": wanted}
+    rows = (
+        await tx.connection.execute(
+            PICK_PENDING, {"task_queue_id": task_queue_id, "now": tx.now, "wanted": wanted}
+        )
+    ).all()
+    found = sorted(
+        (row for row in rows if row.task_id is not None), key=lambda row: (row.priority, row.queue_order)
     )
-    return [task_of(row) for row in rows]
+    return Line([task_of(row) for row in found], bool(rows[0].due))
 
 
 async def pick_expired(tx: Tx, limit: int) -> list[Task]:

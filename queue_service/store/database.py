@@ -63,6 +63,7 @@ class Tx:
         self.now = now
         self._database = database
         self._signals = Signals()
+        self._came_due = 0
         self.steps: list[Step] = []
         """What happened to runs; it counts once it is committed."""
 
@@ -77,6 +78,14 @@ class Tx:
     def next_queue_order(self) -> int:
         """A place at the end of every line: later calls get larger numbers, also within a millisecond."""
         return self._database.next_queue_order(self.now)
+
+    def due_queue_order(self, due: datetime) -> int:
+        """The place in line of what came due at that time: before all that was queued later.
+
+        Of what came due in one millisecond, earlier calls get smaller numbers.
+        """
+        self._came_due += 1
+        return to_ms(due) * 1000 + min(self._came_due, 999)
 
     @property
     def signals(self) -> tuple[Signal, ...]:

@@ -64,7 +64,7 @@ def decode(text: str) -> Signal | None:
             return QuarantineChanged()
         case ["queue", task_queue_id]:
             return QueueFilled(task_queue_id)
-        case ["timer", ("claim" | "deadline" | "expiry") as timer, milliseconds]:
+        case ["timer", ("claim" | "deadline" | "expiry" | "delay") as timer, milliseconds]:
             return TimerSet(timer, _time(milliseconds))
         case _:
             return None

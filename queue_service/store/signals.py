@@ -27,7 +27,7 @@ class QueueFilled:
 class TimerSet:
     """Something falls due at a time that may be earlier than its loop planned to wake."""
 
-    timer: Literal["claim", "deadline", "expiry"]
+    timer: Literal["claim", "deadline", "expiry", "delay"]
     due: datetime
 
 

@@ -2,8 +2,9 @@
 
 A task has one narrow row that every transition updates (``tasks``) and one row with its definition that is
 never updated (``task_definitions``). Timers are columns with partial indexes: an expired claim is a
-running row whose ``taken_until`` has passed. The conditions of partial indexes are literals, so that
-PostgreSQL's generic plans use them.
+running row whose ``taken_until`` has passed, and a delayed run is a row with an ``available_at``, which is
+taken away when that time has come. The conditions of partial indexes are literals, so that PostgreSQL's
+generic plans use them.
 """
 
 from sqlalchemy import (
@@ -23,7 +24,8 @@ from queue_service.store.types import Id, Identity, Milliseconds
 
 metadata = MetaData()
 
-PENDING = "state = 'pending'"
+PENDING = "state = 'pending' AND available_at IS NULL"
+DELAYED = "available_at IS NOT NULL"
 RUNNING = "state = 'running'"
 UNRESOLVED = "state IN ('unscheduled', 'pending', 'running')"
 NEVER_RESOLVED = "ever_resolved = 0"
@@ -63,6 +65,10 @@ tasks = Table(
     Column("tags", Text, nullable=False, comment="JSON object"),
     Column("runs", Text, nullable=False, comment="JSON array of runs as on the wire"),
     Column("worker", Id, comment="<workerGroup>/<workerId> that has the running run"),
+    Column(
+        "available_at", Milliseconds, comment="no claim gives it away before; None when nothing delays it"
+    ),
+    Column("extras", Text, comment="JSON object: what it has beyond a plain task"),
 )
 Index(
     "tasks_pending",
@@ -72,6 +78,21 @@ Index(
     tasks.c.deadline,
     sqlite_where=text(PENDING),
     postgresql_where=text(PENDING),
+)
+Index(
+    "tasks_delayed",
+    tasks.c.available_at,
+    tasks.c.queue_order,
+    sqlite_where=text(DELAYED),
+    postgresql_where=text(DELAYED),
+)
+Index(
+    "tasks_delayed_in_queue",
+    tasks.c.task_queue_id,
+    tasks.c.available_at,
+    tasks.c.queue_order,
+    sqlite_where=text(DELAYED),
+    postgresql_where=text(DELAYED),
 )
 Index("tasks_running", tasks.c.taken_until, sqlite_where=text(RUNNING), postgresql_where=text(RUNNING))
 Index(
@@ -116,6 +137,21 @@ Index(
     task_dependencies.c.dependent_task_id,
     sqlite_where=text(UNSATISFIED),
     postgresql_where=text(UNSATISFIED),
+)
+
+attempt_errors = Table(
+    "attempt_errors",
+    metadata,
+    Column("task_id", Id, primary_key=True),
+    Column("run_id", Integer, primary_key=True, autoincrement=False, comment="a run ends with one at most"),
+    Column("error", Text, nullable=False, comment="JSON object as on the wire"),
+)
+
+task_outputs = Table(
+    "task_outputs",
+    metadata,
+    Column("task_id", Id, primary_key=True),
+    Column("output", Text, nullable=False, comment="JSON value"),
 )
 
 resolutions = Table(

@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from queue_service.core.dependencies import Dependency
+from queue_service.core.extras import Extras
 from queue_service.core.task import Change, Task
 from queue_service.store.database import Concurrent, Tx
 from queue_service.store.rows import Rows
@@ -30,6 +31,7 @@ from schemas.task import PRIORITIES, Run, TaskDefinition
 from schemas.times import to_ms
 
 _RUNS: Final[TypeAdapter[tuple[Run, ...]]] = TypeAdapter(tuple[Run, ...])
+_EXTRAS: Final = TypeAdapter(Extras)
 
 # ---- statements --------------------------------------------------------------------------------------
 
@@ -84,6 +86,8 @@ _COLUMN_TYPES: Final[dict[str, Any]] = {
     "tags": Text,
     "runs": Text,
     "worker": Text,
+    "available_at": BigInteger,
+    "extras": Text,
 }
 _MUTABLE: Final = (
     "state",
@@ -94,6 +98,8 @@ _MUTABLE: Final = (
     "claimed_by_id",
     "runs",
     "worker",
+    "available_at",
+    "extras",
 )
 
 _created = Rows("given", **_COLUMN_TYPES)
@@ -191,6 +197,8 @@ def _announce(tx: Tx, changes: Iterable[Change]) -> None:
             tx.announce(QueueFilled(after.task_queue_id))
         if run is not None and run.state == "running" and run.taken_until is not None:
             tx.announce(TimerSet("claim", run.taken_until))
+        if change.delays and after.available_at is not None:
+            tx.announce(TimerSet("delay", after.available_at))
         if change.before is None:
             tx.announce(TimerSet("deadline", after.deadline))
             tx.announce(TimerSet("expiry", after.expires))
@@ -222,6 +230,8 @@ def task_of(row: Row) -> Task:
         runs=_RUNS.validate_json(row.runs),
         ever_resolved=bool(row.ever_resolved),
         claimed_by_id=bool(row.claimed_by_id),
+        available_at=row.available_at,
+        extras=None if row.extras is None else _EXTRAS.validate_json(row.extras),
         version=row.version,
     )
 
@@ -252,14 +262,29 @@ def _changed_row(tx: Tx, change: Change) -> dict[str, Any]:
         "version": task.version,
         "state": task.state,
         "priority": PRIORITIES.index(task.priority),
-        "queue_order": tx.next_queue_order() if change.queues or change.claims else None,
+        "queue_order": _place(tx, change),
         "taken_until": to_ms(run.taken_until) if holds and run and run.taken_until else None,
         "retries_left": task.retries_left,
         "ever_resolved": int(task.ever_resolved),
         "claimed_by_id": int(task.claimed_by_id),
         "runs": _RUNS.dump_json(task.runs, by_alias=True, exclude_none=True).decode(),
         "worker": f"{run.worker_group}/{run.worker_id}" if holds and run else None,
+        "available_at": None if task.available_at is None else to_ms(task.available_at),
+        "extras": None
+        if task.extras is None
+        else _EXTRAS.dump_json(task.extras, exclude_defaults=True).decode(),
     }
+
+
+def _place(tx: Tx, change: Change) -> int | None:
+    """A place in line, or among the claims, where the change gives one.
+
+    What comes due takes the place that it would have had if it had been queued at that very moment.
+    """
+    if not (change.queues or change.claims or change.delays):
+        return None
+    due = change.before.available_at if change.before and change.queues else None
+    return tx.next_queue_order() if due is None or due > tx.now else tx.due_queue_order(due)
 
 
 def _unique(task_ids: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ as a whole, and rightly; from some ten thousand rows on it has to use the index.
 from typing import Final
 
 TASKS: Final = 40_000
-"""Of ten tasks one is unscheduled, two are pending, one is running, and six are completed."""
+"""Of ten tasks one is unscheduled, two are pending (one in twenty delayed), one runs, six are completed."""
 
 _TASKS = """
     SELECT 'task' || CAST(100000 + n AS TEXT), 1,
@@ -18,7 +18,8 @@ _TASKS = """
         1714564800000 + n * 1000, 1714564800000 + n * 10000, 'all-completed', 5, 5,
         CASE WHEN n % 10 > 3 THEN 1 ELSE 0 END, 0, '[]', '{"kind":"build"}',
         '[{"runId":0,"state":"pending","reasonCreated":"scheduled","scheduled":"2024-05-01T12:00:00.000Z"}]',
-        CASE WHEN n % 10 = 3 THEN 'group/worker' || CAST(n / 10 % 500 AS TEXT) END
+        CASE WHEN n % 10 = 3 THEN 'group/worker' || CAST(n / 10 % 500 AS TEXT) END,
+        CASE WHEN n % 100 = 1 THEN 1714564800000 + n * 1000 END, CAST(NULL AS TEXT)
     FROM numbers
 """
 _ROWS: Final = {

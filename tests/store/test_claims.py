@@ -20,8 +20,8 @@ MILLISECOND = timedelta(milliseconds=1)
 
 
 async def picked(database: Database, wanted: int = 100, queue_id: str = QUEUE) -> list[str]:
-    found = await database.write(lambda tx: claims.pick_pending(tx, queue_id, wanted))
-    return [task.task_id for task in found]
+    line = await database.write(lambda tx: claims.pick_pending(tx, queue_id, wanted))
+    return [task.task_id for task in line.tasks]
 
 
 async def test_every_priority_is_picked_before_the_next(database: Database) -> None:
@@ -187,7 +187,7 @@ async def test_nobody_waits_for_a_task_that_another_process_is_claiming(
 
         async def script(tx: Tx) -> tuple[list[str], list[str]]:
             mine = await claims.pick_pending(tx, QUEUE, 1)
-            return [found.task_id for found in mine], await picked(other)
+            return [found.task_id for found in mine.tasks], await picked(other)
 
         assert await postgres_database.write(script) == (ids[:1], ids[1:])
 
@@ -199,9 +199,9 @@ async def test_concurrent_claimers_never_claim_twice(
     await store(postgres_database, *(task("scheduled pending", task_id=task_id) for task_id in ids))
 
     async def claim_some(tx: Tx) -> list[str]:
-        found = await claims.pick_pending(tx, QUEUE, 7)
+        line = await claims.pick_pending(tx, QUEUE, 7)
         changes: list[Change] = [
-            transitions.claim(task, tx.now, tx.now + CLAIM_TIMEOUT, **HELD_BY) for task in found
+            transitions.claim(task, tx.now, tx.now + CLAIM_TIMEOUT, **HELD_BY) for task in line.tasks
         ]
         await tasks.save(tx, changes)
         return [change.after.task_id for change in changes]

@@ -15,6 +15,7 @@ from queue_service.store import (
     blob_deletions,
     claims,
     clients,
+    delays,
     dependencies,
     expiry,
     groups,
@@ -81,8 +82,23 @@ HOT: Final[dict[str, Hot]] = {
     "PICK_PENDING": Hot(
         claims.PICK_PENDING,
         {"task_queue_id": "prov/type3", "now": NOW, "wanted": 32},
-        {"tasks_pending"},
-        {"tasks_pending"},
+        {"tasks_pending", "tasks_delayed_in_queue"},
+        {"tasks_pending", "tasks_delayed_in_queue"},
+        in_order_of="line",  # which the statement itself makes
+    ),
+    "PICK_DUE": Hot(delays.PICK_DUE, DUE, {"tasks_delayed"}, {"tasks_delayed"}),
+    "PICK_DUE_IN_QUEUE": Hot(
+        delays.PICK_DUE_IN_QUEUE,
+        {**DUE, "task_queue_id": "prov/type3"},
+        {"tasks_delayed_in_queue"},
+        {"tasks_delayed_in_queue"},
+    ),
+    "NEXT_DUE": Hot(delays.NEXT_DUE, {"now": NOW}, {"tasks_delayed"}, {"tasks_delayed"}),
+    "COUNT_DELAYED": Hot(
+        delays.COUNT_DELAYED,
+        {"task_queue_id": "prov/type3"},
+        {"tasks_delayed_in_queue"},
+        {"tasks_delayed_in_queue"},
     ),
     "PICK_EXPIRED": Hot(claims.PICK_EXPIRED, DUE, {"tasks_running"}, {"tasks_running"}),
     "PICK_PAST_DEADLINE": Hot(claims.PICK_PAST_DEADLINE, DUE, {"tasks_unresolved"}, {"tasks_unresolved"}),

@@ -1,0 +1,100 @@
+"""What a task may ask for beyond Taskcluster: members of createTask's body and of the definition.
+
+Rules: ``seed-systems.md`` part C. All are optional, and a definition shows only those that were sent.
+"""
+
+from datetime import timedelta
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from schemas.base import INTEGRAL, Request, Wire
+from schemas.durations import Duration, DurationOrZero
+from schemas.times import Time
+
+MAX_ATTEMPTS: Final = 50
+"""As many as a task may have runs."""
+
+Jitter = Annotated[float, Field(strict=True, ge=0, le=1)]
+"""How far a delay is drawn from its middle, to either side, as a part of it."""
+
+
+class Polynomial(Request):
+    """The n-th delay is ``base`` times n to the ``power``."""
+
+    kind: Literal["polynomial"]
+    power: Annotated[float, Field(strict=True, ge=0, le=100)] = 4
+    base: Duration = timedelta(seconds=1)
+    max: Duration | None = None
+    jitter: Jitter = 0.1
+
+
+class Exponential(Request):
+    """The first delay is ``base``, and each further one ``factor`` times the one before."""
+
+    kind: Literal["exponential"]
+    base: Duration = timedelta(seconds=1)
+    factor: Annotated[float, Field(strict=True, ge=1, le=1000)] = 2
+    max: Duration | None = None
+    jitter: Jitter = 0.1
+
+
+class Fixed(Request):
+    """Every delay is the same."""
+
+    kind: Literal["fixed"]
+    delay: DurationOrZero
+    jitter: Jitter = 0.1
+
+
+class Listed(Request):
+    """The n-th delay of a list, and the last one from there on."""
+
+    kind: Literal["list"]
+    delays: Annotated[tuple[DurationOrZero, ...], Field(min_length=1, max_length=MAX_ATTEMPTS)]
+    jitter: Jitter = 0.1
+
+
+def _kind(value: Any) -> Any:
+    return value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
+
+
+RetryPolicy = Annotated[
+    Annotated[Polynomial, Tag("polynomial")]
+    | Annotated[Exponential, Tag("exponential")]
+    | Annotated[Fixed, Tag("fixed")]
+    | Annotated[Listed, Tag("list")],
+    Discriminator(
+        _kind,
+        custom_error_type="unknown_kind",
+        custom_error_message="must have a `kind`: polynomial, exponential, fixed or list",
+    ),
+]
+"""How long a task waits before each attempt after the first (C-8)."""
+
+DEFAULT_POLICY: Final = Polynomial(kind="polynomial")
+"""1 s, 16 s, 81 s, 256 s, …: the fourth power of the number of errors (C-7)."""
+
+
+class Retention(Request):
+    """How long a task is kept after its end, by how it ended; what is left out leaves ``expires`` (X-1)."""
+
+    completed: Duration | None = None
+    canceled: Duration | None = None
+    failed: Duration | None = None
+    """Failed, or ended in any exception but a cancellation."""
+    shorten: bool = False
+    """Whether the task may also be forgotten before its ``expires``."""
+
+
+class TaskExtensions(Wire):
+    """The members that plain Taskcluster does not have."""
+
+    run_at: Time | None = None
+    """The first run is not available before."""
+    held: bool | None = None
+    """The task waits for scheduleTask, whatever else it waits for."""
+    max_attempts: Annotated[int, Field(ge=1, le=MAX_ATTEMPTS), INTEGRAL] | None = None
+    """How often it is started before a failure is final; 1 when left out."""
+    retry_policy: RetryPolicy | None = None
+    retention: Retention | None = None
