@@ -134,8 +134,8 @@ HOT: Final[dict[str, Hot]] = {
         {"outbox_barriers_of_row"},
         {"outbox_barriers_of_row"},
     ),
-    "DEPTH of the outbox": Hot(outbox.DEPTH, {}, set(), set()),
-    "SPAN of the outbox": Hot(outbox.SPAN, {}, set(), {"outbox_pkey"}),
+    "DEPTH of the outbox": Hot(outbox.DEPTH, {}, {"outbox_lanes"}, {"outbox_pkey"}),
+    "SPAN of the outbox": Hot(outbox.SPAN, {}, {"outbox key"}, {"outbox_pkey"}),
     "OLDEST in the outbox": Hot(outbox.OLDEST, {}, set(), {"outbox_pkey"}, in_order_of="outbox"),
     "DELETE from the outbox": Hot(
         outbox.DELETE, {"confirmed": '[{"id": 7}]'}, {"outbox key"}, {"outbox_pkey"}
