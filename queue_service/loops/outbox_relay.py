@@ -43,6 +43,8 @@ class OutboxRelay:
     It holds a ``lease``, which it renews; when it is killed, another one takes over once that has run out.
     """
 
+    name = LEASE
+
     def __init__(
         self,
         database: Database,
@@ -97,6 +99,11 @@ class OutboxRelay:
     def connected(self) -> bool:
         """Whether the broker was reached when last tried."""
         return self._connected
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong, for health checks; None while it runs, be the broker there or not."""
+        return "does not run" if self._task is None or self._task.done() else None
 
     def nudge(self) -> None:
         """The outbox was filled."""
