@@ -1,4 +1,4 @@
-"""What a task may ask for beyond Taskcluster: members of createTask's body and of the definition.
+"""What goes beyond Taskcluster's shapes: members of definitions and of reports.
 
 Rules: ``seed-systems.md`` part C. All are optional, and a definition shows only those that were sent.
 """
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from schemas.base import INTEGRAL, Request, Wire
+from schemas.base import INTEGRAL, Request, Text, Wire
 from schemas.durations import Duration, DurationOrZero
 from schemas.times import Time
 
@@ -87,8 +87,12 @@ class Retention(Request):
     """Whether the task may also be forgotten before its ``expires``."""
 
 
-class TaskExtensions(Wire):
-    """The members that plain Taskcluster does not have."""
+class Extension(Wire):
+    """Members of a shape that Taskcluster's does not have. All are optional."""
+
+
+class TaskExtensions(Extension):
+    """What a task may ask for, in its definition and in the body of createTask."""
 
     run_at: Time | None = None
     """The first run is not available before."""
@@ -98,3 +102,12 @@ class TaskExtensions(Wire):
     """How often it is started before a failure is final; 1 when left out."""
     retry_policy: RetryPolicy | None = None
     retention: Retention | None = None
+
+
+class FailedAttempt(Extension):
+    """What a worker tells of an attempt that failed; longer texts lose their middle (C-4)."""
+
+    error: Text | None = None
+    """What went wrong: 16 KiB."""
+    trace: Text | None = None
+    """The traceback of an unexpected exception: 64 KiB."""

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from schemas.base import INTEGRAL, Document, Request, Text
-from schemas.extensions import TaskExtensions
+from schemas.extensions import FailedAttempt, TaskExtensions
 from schemas.ids import (
     ProjectId,
     ProvisionerId,
@@ -205,7 +205,7 @@ class TaskClaimRequest(Request):
     worker_id: WorkerId
 
 
-class TaskExceptionRequest(Request):
+class TaskExceptionRequest(FailedAttempt, Request):
     schema_name = "task-exception-request"
 
     reason: ExceptionReason
