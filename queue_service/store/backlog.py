@@ -26,7 +26,7 @@ from queue_service.core.task import Task
 from queue_service.core.workers import WorkerKey
 from queue_service.store.database import Tx
 from queue_service.store.statements import Connection
-from queue_service.store.tables import PENDING, RUNNING, tasks
+from queue_service.store.tables import IN_LANE, PENDING, RUNNING, tasks
 from queue_service.store.tasks import task_of
 from queue_service.store.types import Milliseconds
 from schemas.task import PRIORITIES
@@ -36,21 +36,27 @@ _now = bindparam("now", type_=Milliseconds)
 _order = bindparam("order", type_=BigInteger)
 _limit = bindparam("wanted", type_=Integer)
 # The sums keep PostgreSQL from the indexes of the timers, which hold the tasks of all task queues.
-_waiting = and_(text(PENDING), _queue, type_coerce(tasks.c.deadline, BigInteger) + text("0") > _now)
+_before_deadline = type_coerce(tasks.c.deadline, BigInteger) + text("0") > _now
+# What waits stands in one of two indexes.
+_waiting = [and_(text(condition), _queue, _before_deadline) for condition in (PENDING, IN_LANE)]
 _held = and_(text(RUNNING), _queue, type_coerce(tasks.c.taken_until, BigInteger) + text("0") > _now)
 _later = and_(
     tasks.c.queue_order >= _order,
     or_(tasks.c.queue_order > _order, tasks.c.task_id > bindparam("task_id", type_=Text)),
 )
 
-COUNT_PENDING: Final = select(func.count()).select_from(tasks).where(_waiting)
+_plain, _in_lanes = (
+    select(func.count()).select_from(tasks).where(each).scalar_subquery() for each in _waiting
+)
+COUNT_PENDING: Final = select(_plain + _in_lanes)
 COUNT_CLAIMED: Final = select(func.count()).select_from(tasks).where(_held)
 _by_priority = [
     select(tasks.c.queue_order, tasks.c.task_id)
-    .where(_waiting, tasks.c.priority == text(str(priority)), _later)
+    .where(waiting, tasks.c.priority == text(str(priority)), _later)
     .order_by(tasks.c.queue_order, tasks.c.task_id)
     .limit(_limit)
     .subquery()
+    for waiting in _waiting
     for priority in range(len(PRIORITIES))
 ]
 _pending = union_all(*(select(line) for line in _by_priority)).subquery()

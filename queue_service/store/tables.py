@@ -24,7 +24,8 @@ from queue_service.store.types import Id, Identity, Milliseconds
 
 metadata = MetaData()
 
-PENDING = "state = 'pending' AND available_at IS NULL"
+PENDING = "state = 'pending' AND available_at IS NULL AND lane = ''"
+IN_LANE = "state = 'pending' AND available_at IS NULL AND lane <> ''"
 DELAYED = "available_at IS NOT NULL"
 RUNNING = "state = 'running'"
 UNRESOLVED = "state IN ('unscheduled', 'pending', 'running')"
@@ -69,6 +70,9 @@ tasks = Table(
         "available_at", Milliseconds, comment="no claim gives it away before; None when nothing delays it"
     ),
     Column("extras", Text, comment="JSON object: what it has beyond a plain task"),
+    Column(
+        "lane", Id, nullable=False, server_default="", comment="its runs wait there; '' when no limit by key"
+    ),
 )
 Index(
     "tasks_pending",
@@ -93,6 +97,25 @@ Index(
     tasks.c.queue_order,
     sqlite_where=text(DELAYED),
     postgresql_where=text(DELAYED),
+)
+Index(
+    "tasks_in_lane",
+    tasks.c.task_queue_id,
+    tasks.c.lane,
+    tasks.c.priority,
+    tasks.c.queue_order,
+    tasks.c.deadline,
+    sqlite_where=text(IN_LANE),
+    postgresql_where=text(IN_LANE),
+)
+Index(
+    "tasks_in_lanes",
+    tasks.c.task_queue_id,
+    tasks.c.priority,
+    tasks.c.queue_order,
+    tasks.c.deadline,
+    sqlite_where=text(IN_LANE),
+    postgresql_where=text(IN_LANE),
 )
 Index("tasks_running", tasks.c.taken_until, sqlite_where=text(RUNNING), postgresql_where=text(RUNNING))
 Index(
@@ -253,8 +276,45 @@ task_queues = Table(
     Column("provisioner_id", Id, nullable=False),
     Column("last_date_active", Milliseconds, nullable=False),
     Column("expires", Milliseconds, nullable=False, index=True),
+    Column("paused_at", Milliseconds, comment="since when it hands out no work"),
+    Column("limits", Text, comment="JSON object: how much of its work may be under way, in which order"),
 )
 Index("task_queues_provisioner", task_queues.c.provisioner_id, task_queues.c.task_queue_id)
+
+task_lanes = Table(
+    "task_lanes",
+    metadata,
+    Column("task_queue_id", Id, primary_key=True),
+    Column("lane", Id, primary_key=True, comment="JSON array: what its runs count against"),
+    Column("priority", SmallInteger, nullable=False, comment="at least as urgent as any run in it"),
+    Column("turn", BigInteger, nullable=False, comment="age of its last claim, or of its first run"),
+    Column("shut_until", Milliseconds, nullable=False, comment="nobody looks into it before"),
+)
+Index(
+    "task_lanes_turn",
+    task_lanes.c.task_queue_id,
+    task_lanes.c.priority,
+    task_lanes.c.turn,
+    task_lanes.c.shut_until,
+)
+
+run_slots = Table(
+    "run_slots",
+    metadata,
+    Column("task_queue_id", Id, primary_key=True),
+    Column("bucket", Id, primary_key=True, comment="JSON array: which limit, for which key"),
+    Column("task_id", Id, primary_key=True, comment="holds the slot while its run is running, and no longer"),
+)
+
+rate_buckets = Table(
+    "rate_buckets",
+    metadata,
+    Column("task_queue_id", Id, primary_key=True),
+    Column("bucket", Id, primary_key=True, comment="JSON array: which limit, for which key"),
+    Column("spent", BigInteger, nullable=False, comment="tokens that were missing then, times `per`"),
+    Column("counted_at", Milliseconds, nullable=False),
+    Column("full_at", Milliseconds, nullable=False, index=True, comment="from then on nothing is missing"),
+)
 
 workers = Table(
     "workers",

@@ -19,7 +19,8 @@ _TASKS = """
         CASE WHEN n % 10 > 3 THEN 1 ELSE 0 END, 0, '[]', '{"kind":"build"}',
         '[{"runId":0,"state":"pending","reasonCreated":"scheduled","scheduled":"2024-05-01T12:00:00.000Z"}]',
         CASE WHEN n % 10 = 3 THEN 'group/worker' || CAST(n / 10 % 500 AS TEXT) END,
-        CASE WHEN n % 100 = 1 THEN 1714564800000 + n * 1000 END, CAST(NULL AS TEXT)
+        CASE WHEN n % 100 = 1 THEN 1714564800000 + n * 1000 END, CAST(NULL AS TEXT),
+        CASE WHEN n % 10 = 2 THEN 'lane' || CAST(n / 200 % 50 AS TEXT) ELSE '' END
     FROM numbers
 """
 _ROWS: Final = {
@@ -41,7 +42,22 @@ _ROWS: Final = {
     "task_queues": (
         20_000,
         "SELECT 'prov' || CAST(n % 20 AS TEXT) || '/type' || CAST(n AS TEXT), 'prov' || CAST(n % 20 AS TEXT),"
-        " 1714564800000 + n, 1714564800000 + n * 1000 FROM numbers",
+        " 1714564800000 + n, 1714564800000 + n * 1000, CAST(NULL AS BIGINT), CAST(NULL AS TEXT) FROM numbers",
+    ),
+    "task_lanes": (
+        20_000,
+        "SELECT 'prov/type' || CAST(n % 20 AS TEXT), 'lane' || CAST(n AS TEXT), n % 7, 1714564800000000 + n,"
+        " CASE WHEN n % 2 = 0 THEN 0 ELSE 1714564800000 + n * 1000 END FROM numbers",
+    ),
+    "run_slots": (
+        40_000,
+        "SELECT 'prov/type' || CAST(n % 20 AS TEXT), 'bucket' || CAST(n / 20 AS TEXT),"
+        " 'task' || CAST(100000 + n AS TEXT) FROM numbers",
+    ),
+    "rate_buckets": (
+        20_000,
+        "SELECT 'prov/type' || CAST(n % 20 AS TEXT), 'bucket' || CAST(n AS TEXT), 1000, 1714564800000,"
+        " 1714564800000 + n FROM numbers",
     ),
     "workers": (
         40_000,

@@ -184,9 +184,20 @@ HOT: Final[dict[str, Hot]] = {
         {"sqlite_autoindex_task_dependencies_1"},
         {"task_dependencies_pkey"},
     ),
-    "COUNT_PENDING": Hot(backlog.COUNT_PENDING, OF_QUEUE, {"tasks_pending"}, {"tasks_pending"}),
+    "COUNT_PENDING": Hot(
+        backlog.COUNT_PENDING,
+        OF_QUEUE,
+        {"tasks_pending", "tasks_in_lanes"},
+        {"tasks_pending", "tasks_in_lanes"},
+    ),
     "COUNT_CLAIMED": Hot(backlog.COUNT_CLAIMED, OF_QUEUE, {"tasks_claimed"}, {"tasks_claimed"}),
-    "LIST_PENDING": Hot(backlog.LIST_PENDING, PLACE, {"tasks_pending"}, {"tasks_pending"}, sorts=True),
+    "LIST_PENDING": Hot(
+        backlog.LIST_PENDING,
+        PLACE,
+        {"tasks_pending", "tasks_in_lanes"},
+        {"tasks_pending", "tasks_in_lanes"},
+        sorts=True,
+    ),
     "PICK_HELD": Hot(
         backlog.PICK_HELD,
         {"task_queue_id": "prov/type3", "worker": "group/worker7", "wanted": 100},
