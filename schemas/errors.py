@@ -15,8 +15,10 @@ ERROR_STATUS: Final[dict[str, int]] = {
     "ResourceNotFound": 404,
     "NoMatchingMethod": 406,
     "RequestConflict": 409,
+    "LeaseExpired": 409,
     "ResourceExpired": 410,
     "InputTooLarge": 413,
+    "DecodeError": 422,
     "InternalServerError": 500,
 }
 """HTTP status of each error code."""

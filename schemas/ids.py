@@ -18,6 +18,12 @@ PRINTABLE_PATTERN: Final = r"[ -~]*"
 CLIENT_ID_PATTERN: Final = r"[A-Za-z0-9!@/:.+|_-]{1,500}"
 ROLE_ID_PATTERN: Final = r"[ -~]{1,500}"
 INDEX_PATH_PATTERN: Final = r"(?!.{256})[a-zA-Z0-9_!~*'()%-]+(?:\.[a-zA-Z0-9_!~*'()%-]+)*"
+TENANT_PATTERN: Final = r"[a-z0-9][a-z0-9-]{0,37}"
+KV_NAMESPACE_PATTERN: Final = r"(?!.{201})[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*"
+KEY_PATTERN: Final = r"[^\x00-\x1f\x7f-\x9f]{1,512}"
+SET_PATTERN: Final = r"[A-Za-z0-9._-]{1,100}(?:\.dead)?"
+HOOK_GROUP_ID_PATTERN: Final = r"[A-Za-z0-9_-]{1,1000}"
+HOOK_ID_PATTERN: Final = r"[A-Za-z0-9_/-]{1,1000}"
 ACCESS_TOKEN_PATTERN: Final = r"[A-Za-z0-9_-]{22,66}"
 
 
@@ -61,7 +67,15 @@ PARAMETER_PATTERNS: Final[dict[str, str]] = {
     "roleId": ROLE_ID_PATTERN,
     "indexPath": INDEX_PATH_PATTERN,
     "namespace": INDEX_PATH_PATTERN,
+    "hookGroupId": HOOK_GROUP_ID_PATTERN,
+    "hookId": HOOK_ID_PATTERN,
+    "token": PRINTABLE_PATTERN,
     "workerPoolId": TASK_QUEUE_ID_PATTERN,
+    "tenant": TENANT_PATTERN,
+    "kvNamespace": KV_NAMESPACE_PATTERN,
+    "key": KEY_PATTERN,
+    "set": SET_PATTERN,
+    "leaseId": SLUGID_PATTERN,
 }
 """What a URL parameter must match as a whole, by its name."""
 
@@ -69,7 +83,11 @@ QUERY_PATTERNS: Final[dict[str, str]] = {
     "continuationToken": r"[\s\S]+",
     "limit": r"[0-9]+",
     "quarantined": r"true|false",
-    "prefix": PRINTABLE_PATTERN,
+    "prefix": r"[^\x00-\x1f\x7f-\x9f]*",
+    "pageSize": r"[0-9]+",
+    "values": r"true|false",
+    "valueFormat": r"json|raw-string",
+    "ifVersion": r"[0-9]+",
     "since": r"[0-9TtZz:.+ -]+",
 }
 """What a query-string value must match as a whole, by its key."""

@@ -45,6 +45,8 @@ class Endpoint:
     """Statuses of refusals that its parameters, body and scopes do not imply."""
     tests_credentials: bool = False
     """Whether the handler judges credentials, although no scope is required."""
+    creates: bool = False
+    """Whether it answers 201 when there was no such thing before."""
     redirects: bool = False
     """Whether it answers with the address of what was asked for (303)."""
 
@@ -76,6 +78,8 @@ class Api:
     description: str
     sections: Sequence[Section]
     version: str = "v1"
+    examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Bodies for the documentation, by schema and label; those of the core are in ``examples.py``."""
 
     @property
     def base_path(self) -> str:

@@ -23,6 +23,7 @@ _REFUSALS: Final = {
     409: "The state of the thing forbids the call",
     410: "It has expired and will be deleted",
     413: "The body is too large",
+    422: "It cannot be read in this format",
     503: "The service cannot do this now; try again",
 }
 _NO_ARTIFACT: Final = "NoArtifact424"
@@ -112,13 +113,13 @@ def _operation(api: Api, endpoint: Endpoint, path: str, known: _Known) -> dict[s
         "deprecated": endpoint.stability == "deprecated",
         "security": _security(endpoint),
         "parameters": _parameters(endpoint, path),
-        "responses": {**_success(endpoint, known), **_refusals(endpoint)},
+        "responses": {**_success(api, endpoint, known), **_refusals(endpoint)},
     }
     if endpoint.input is not None:
         operation["requestBody"] = {
             "required": True,
             "content": _content(
-                known[endpoint.input, "validation"], REQUESTS.get(endpoint.input.schema_name)
+                known[endpoint.input, "validation"], _examples(api, REQUESTS, endpoint.input)
             ),
         }
     return operation
@@ -166,18 +167,25 @@ def _parameters(endpoint: Endpoint, path: str) -> list[dict[str, Any]]:
     ]
 
 
-def _success(endpoint: Endpoint, known: _Known) -> dict[str, Any]:
+def _examples(
+    api: Api, of_core: Mapping[str, Mapping[str, Any]], shape: type[Wire]
+) -> Mapping[str, Any] | None:
+    return api.examples.get(shape.schema_name) or of_core.get(shape.schema_name)
+
+
+def _success(api: Api, endpoint: Endpoint, known: _Known) -> dict[str, Any]:
     if endpoint.output is None:
         content = _content({"type": "object"})
     else:
         reference = known[endpoint.output, "serialization"]
-        content = _content(reference, RESPONSES.get(endpoint.output.schema_name))
+        content = _content(reference, _examples(api, RESPONSES, endpoint.output))
     if endpoint.redirects:
         location = {"location": {"schema": {"type": "string", "format": "uri"}}}
         return {"303": {"description": "It is at this address", "headers": location, "content": content}}
     if endpoint.output is None and endpoint.method != "get":
         return {"204": {"description": "Done"}}
-    return {"200": {"description": "Done", "content": content}}
+    statuses = {"200": "Done"} | ({"201": "Done, and it is new"} if endpoint.creates else {})
+    return {status: {"description": text, "content": content} for status, text in statuses.items()}
 
 
 def _refusals(endpoint: Endpoint) -> dict[str, Any]:

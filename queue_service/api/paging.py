@@ -2,12 +2,14 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from queue_service.core.errors import InputError
 
 MAX_LIMIT = 1000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,10 @@ class Page:
         keys = list(found[: self.limit])
         return keys, _token(keys[-1]) if len(found) > self.limit else None
 
+    def token_after(self, key: str) -> str:
+        """The token of the page that begins after this key."""
+        return _token(key)
+
 
 def decimal(digits: str) -> int:
     """The value of a string of digits; very long ones are simply large."""
@@ -34,11 +40,14 @@ def decimal(digits: str) -> int:
     return int(digits or "0") if len(digits) < 10 else 10**9
 
 
-def page_of(query: Mapping[str, str]) -> Page:
-    """The page that a query string asks for. Raises InputError for a token that we did not make."""
-    limit = min(decimal(query["limit"]), MAX_LIMIT) if "limit" in query else MAX_LIMIT
+def page_of(query: Mapping[str, str], *, limit: str = "limit", usual: int = MAX_LIMIT) -> Page:
+    """The page that a query string asks for: ``limit`` is what its size is called, ``usual`` its default.
+
+    Raises InputError for a token that we did not make.
+    """
+    size = min(decimal(query[limit]), MAX_LIMIT) if limit in query else usual
     token = query.get("continuationToken")
-    return Page(_key(token) if token is not None else "", max(limit, 1))
+    return Page(_key(token) if token is not None else "", max(size, 1))
 
 
 def _token(key: str) -> str:
@@ -50,6 +59,6 @@ def _key(token: str) -> str:
         key = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
         key = ""
-    if not key or _token(key) != token or not key.isprintable():
+    if not key or _token(key) != token or _CONTROL.search(key):
         raise InputError("`continuationToken` is not one that this service has given out.")
     return key

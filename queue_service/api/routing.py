@@ -61,7 +61,7 @@ class Router:
         """
         found: Match | None = None
         segments = raw_path[1:].split("/")
-        for pattern, methods in self._routes.get(segments[0], ()):
+        for pattern, methods in (*self._routes.get(segments[0], ()), *self._routes.get(PARAMETER, ())):
             values = _values(pattern, segments)
             if values is not None and (found is None or method in methods):
                 found = Match(methods, tuple(map(_decode, values)))

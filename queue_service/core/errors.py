@@ -70,6 +70,18 @@ class RequestConflict(QueueError):
     code = "RequestConflict"
 
 
+class LeaseExpired(QueueError):
+    """The lease is over: nothing of the call was applied."""
+
+    code = "LeaseExpired"
+
+
+class DecodeError(QueueError):
+    """What is stored cannot be read in the format that was asked for."""
+
+    code = "DecodeError"
+
+
 class NoMatchingMethod(QueueError):
     """The client can use none of the ways that the service has to hand over the bytes of an object."""
 

@@ -146,7 +146,7 @@ async def with_other_key(connection: Connection, key_id: str) -> tuple[int, str]
 
 def _end_of(prefix: str) -> str:
     """What comes after everything that begins with the prefix; ids are printable ASCII."""
-    return prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else "\x7f"
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix and prefix.isascii() else "\x7f"
 
 
 def _client(row: Row[Any]) -> Client:

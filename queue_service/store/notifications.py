@@ -20,6 +20,7 @@ from queue_service.store.signals import (
     Signals,
     TasksResolved,
     TimerSet,
+    TopicStirred,
 )
 from schemas.times import from_ms, to_ms
 
@@ -49,6 +50,8 @@ def encode(signal: Signal) -> str:
             return "quarantine"
         case AccessChanged():
             return "access"
+        case TopicStirred(topic):
+            return f"topic {topic}"
 
 
 def decode(text: str) -> Signal | None:
@@ -64,6 +67,8 @@ def decode(text: str) -> Signal | None:
             return QuarantineChanged()
         case ["queue", task_queue_id]:
             return QueueFilled(task_queue_id)
+        case ["topic", topic]:
+            return TopicStirred(topic)
         case ["timer", ("claim" | "deadline" | "expiry" | "delay") as timer, milliseconds]:
             return TimerSet(timer, _time(milliseconds))
         case _:

@@ -41,7 +41,16 @@ class QuarantineChanged:
     """A worker was quarantined, or its quarantine was lifted."""
 
 
-Signal = OutboxFilled | TasksResolved | QueueFilled | TimerSet | AccessChanged | QuarantineChanged
+@dataclass(frozen=True, slots=True)
+class TopicStirred:
+    """Something happened that a feature's callers wait for; ``topic`` is a word of up to 40 characters."""
+
+    topic: str
+
+
+Signal = (
+    OutboxFilled | TasksResolved | QueueFilled | TimerSet | AccessChanged | QuarantineChanged | TopicStirred
+)
 Subscriber = Callable[[Signal], None]
 
 

@@ -18,6 +18,7 @@ from queue_service.store.signals import (
     Signal,
     TasksResolved,
     TimerSet,
+    TopicStirred,
 )
 from tests.core.samples import NOW
 from tests.store.databases import DISCONNECT, administer, opened
@@ -28,6 +29,7 @@ SIGNALS: list[Signal] = [
     TasksResolved(),
     AccessChanged(),
     QuarantineChanged(),
+    TopicStirred("set-0123456789abcdef01234567"),
     QueueFilled("prov/type-1"),
     TimerSet("claim", NOW),
     TimerSet("deadline", NOW + timedelta(milliseconds=1)),
