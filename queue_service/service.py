@@ -18,6 +18,7 @@ from queue_service.access import Access, open_access
 from queue_service.api.app import Application
 from queue_service.api.artifact_api import ArtifactApi
 from queue_service.api.blobs import BlobTransfers
+from queue_service.api.bulk_api import BulkApi
 from queue_service.api.index_api import IndexApi
 from queue_service.api.object_api import ObjectApi
 from queue_service.api.purge_cache_api import PurgeCacheApi
@@ -166,11 +167,14 @@ class Service:
         artifacts = ArtifactApi(self.database, self.clock, limits, issuer, self.blobs)
         self._on_exit(artifacts.close)
         workers = WorkerApi(self.database, self.clock, self.api.sightings)
+        bulk = BulkApi(self.database, limits, self.api)
+        self._on_exit(bulk.close)
         handlers = (
             self.api,
             artifacts,
             ObjectApi(self.database, self.clock, limits, self.blobs),
             workers,
+            bulk,
             IndexApi(self.database, self.clock, artifacts),
             PurgeCacheApi(self.database, self.clock),
             self.access.api,

@@ -89,10 +89,10 @@ class BodyReader:
         self._taken += size
 
 
-def parsed(raw: bytes) -> Any:
+def parsed(raw: bytes, max_values: int = MAX_VALUES) -> Any:
     """The JSON object or array of a body. Raises MalformedPayload, InputTooLarge."""
-    if _separators(raw) > MAX_VALUES and _separators(_STRING.sub(b"", raw)) > MAX_VALUES:
-        raise InputTooLarge(f"The request body has more than {MAX_VALUES} members and items.")
+    if _separators(raw) > max_values and _separators(_STRING.sub(b"", raw)) > max_values:
+        raise InputTooLarge(f"The request body has more than {max_values} members and items.")
     try:
         payload = from_json(raw, allow_inf_nan=False)
     except ValueError as error:

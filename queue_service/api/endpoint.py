@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
+from queue_service.api.bodies import MAX_VALUES
 from queue_service.api.paging import decimal
 from queue_service.api.permit import Permit
 from queue_service.auth.request import SignedRequest
@@ -41,6 +42,8 @@ class Endpoint:
     """The URL parameter that may span several segments."""
     optional: str | None = None
     """The last URL parameter, when it may be left out."""
+    max_values: int = MAX_VALUES
+    """Members and items of the body, at all depths."""
     refuses: tuple[int, ...] = ()
     """Statuses of refusals that its parameters, body and scopes do not imply."""
     tests_credentials: bool = False

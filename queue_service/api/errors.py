@@ -63,11 +63,17 @@ def schema_violations(error: ValidationError) -> InputValidationError:
         return InputValidationError(
             f"Schema validation of the request body failed at {error.error_count()} places."
         )
-    found = error.errors(include_url=False, include_context=True, include_input=False)
-    lines = [f" * {_place(item)}: {_expected(item)}" for item in found[:MAX_VIOLATIONS]]
+    found = violations(error)
+    lines = [f" * {line}" for line in found[:MAX_VIOLATIONS]]
     if len(found) > MAX_VIOLATIONS:
         lines.append(f" * and {len(found) - MAX_VIOLATIONS} more")
     return InputValidationError("Schema validation of the request body failed:\n\n" + "\n".join(lines))
+
+
+def violations(error: ValidationError) -> list[str]:
+    """Each violation with its place and what was expected there."""
+    found = error.errors(include_url=False, include_context=True, include_input=False)
+    return [f"{_place(item)}: {_expected(item)}" for item in found]
 
 
 def _place(item: ErrorDetails) -> str:

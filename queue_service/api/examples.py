@@ -6,6 +6,8 @@ are those of a day in 2024: who tries ``createTask`` sets ``created`` to now.
 
 from typing import Any, Final
 
+from queue_service.api import bulk_examples
+
 Examples = dict[str, dict[str, Any]]
 
 _TASK_ID: Final = "fN1SbArXTPSVFNUvaOlinQ"
@@ -235,6 +237,7 @@ REQUESTS: Final[Examples] = {
     "list-tasks-at-index": _one({"indexes": ["taskbus.v2.main.latest.wheel", "taskbus.v2.main.latest.docs"]}),
     "insert-task-request": _one({key: _INDEXED[key] for key in ("taskId", "rank", "data", "expires")}),
     "purge-cache-request": _one({"cacheName": "taskbus-level-3-pip"}),
+    **bulk_examples.REQUESTS,
 }
 """Bodies that clients send, by schema and label."""
 
@@ -353,5 +356,6 @@ RESPONSES: Final[Examples] = {
     ),
     "purge-cache-request-list": _one({"requests": [_PURGE]}),
     "all-purge-cache-request-list": _one({"requests": [_PURGE]}),
+    **bulk_examples.RESPONSES,
 }
 """Bodies that the service answers, by schema and label."""

@@ -300,7 +300,7 @@ async def _read_body(request: _Request, receive: Receive) -> None:
     if raw:
         request.signed = replace(request.signed, body=raw)
     if raw and is_json:
-        request.payload = parsed(raw)
+        request.payload = parsed(raw, request.endpoint.max_values)
 
 
 def _check_params(params: Mapping[str, str]) -> None:

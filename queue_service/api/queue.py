@@ -232,8 +232,7 @@ class QueueApi:
         body = call.body
         call.require(workerGroup=body.worker_group, workerId=body.worker_id)
         request = WorkRequest(call.params["taskQueueId"], body.worker_group, body.worker_id, body.tasks)
-        claimed = await self._hand_out(request, call.disconnected)
-        return ClaimWorkResponse.trusted(tasks=tuple(self._claim_of(item) for item in claimed))
+        return await self.handed_out(request, call.disconnected, seconds=self._long_poll)
 
     async def claim_task(self, call: Call[TaskClaimRequest]) -> TaskClaimResponse:
         body, run_id = call.body, call.run_id()
@@ -304,12 +303,21 @@ class QueueApi:
         """Apply a rule for a caller that the pipeline has authorized."""
         return _status(await self._changes.submit(TaskCall(call.params["taskId"], rule)))
 
-    async def _hand_out(self, request: WorkRequest, gone: Callable[[], Awaitable[object]]) -> list[Claimed]:
+    async def handed_out(
+        self, request: WorkRequest, gone: Callable[[], Awaitable[object]], *, seconds: float
+    ) -> ClaimWorkResponse:
+        """What a worker is given that waits so long at most, and no longer than for claimWork."""
+        claimed = await self._hand_out(request, gone, min(seconds, self._long_poll))
+        return ClaimWorkResponse.trusted(tasks=tuple(self._claim_of(item) for item in claimed))
+
+    async def _hand_out(
+        self, request: WorkRequest, gone: Callable[[], Awaitable[object]], seconds: float
+    ) -> list[Claimed]:
         """Runs for a worker that asks: it is seen, and gets nothing while it is quarantined (7.2, 7.4)."""
-        worker, ends = request.worker, time.monotonic() + self._long_poll
+        worker, ends = request.worker, time.monotonic() + seconds
         await self.sightings.active(worker)
         if not await self.quarantine.holds(worker):
-            claimed = await self.desk.claim_work(request, seconds=self._long_poll, gone=gone)
+            claimed = await self.desk.claim_work(request, seconds=seconds, gone=gone)
             self.sightings.claimed(worker, [item.task for item in claimed])
             if claimed or not await self.quarantine.holds(worker):
                 return claimed

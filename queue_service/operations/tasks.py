@@ -35,6 +35,14 @@ class Creation:
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """What became of a creation: the task, and whether it is new."""
+
+    task: Task
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TaskCall:
     """A rule to apply to one task, after ``authorize`` had its say about the task (it raises)."""
 
@@ -63,6 +71,14 @@ async def change(tx: Tx, calls: Sequence[TaskCall]) -> list[Task | QueueError]:
 async def create(
     tx: Tx, creations: Sequence[Creation], *, group_expiry_margin: timedelta
 ) -> list[Task | QueueError]:
+    """As :func:`make`, for callers that need not know whether a task is new."""
+    outcomes = await make(tx, creations, group_expiry_margin=group_expiry_margin)
+    return [outcome if isinstance(outcome, QueueError) else outcome.task for outcome in outcomes]
+
+
+async def make(
+    tx: Tx, creations: Sequence[Creation], *, group_expiry_margin: timedelta
+) -> list[Made | QueueError]:
     """Create tasks, each in its group and behind its dependencies (``queue-behaviour.md`` 3.1, 7 to 11).
 
     A repeat with an equal definition is answered with the task as it stands, and told again. A task may
@@ -78,12 +94,13 @@ async def create(
     current = dict(stored)
     created: list[tuple[Change, TaskDefinition]] = []
     waits: list[tuple[Edge, bool, datetime]] = []
-    outcomes: list[Task | QueueError] = []
+    outcomes: list[Made | QueueError] = []
     for creation in creations:
         task_id, definition = creation.task_id, creation.definition
         try:
             admit(joined[definition.task_group_id], definition.scheduler_id)
-            if task_id in current:
+            is_new = task_id not in current
+            if not is_new:
                 change = _repeat(current[task_id], defined[task_id], definition)
             else:
                 change, awaited = _create(creation, known, tx.now)
@@ -92,7 +109,7 @@ async def create(
                 current[task_id], defined[task_id] = change.after, definition
                 known[task_id] = Dependency(task_id, change.after.state, change.after.expires)
             ledger.tell(change, caused_by=definition.dependencies if change.after.runs else ())
-            outcomes.append(change.after)
+            outcomes.append(Made(change.after, is_new))
         except QueueError as error:
             outcomes.append(error)
     await tasks.create(tx, created)

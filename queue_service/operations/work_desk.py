@@ -6,7 +6,7 @@ the next transaction; whoever waits is woken by the commit that made a run pendi
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import Context
 from dataclasses import dataclass, replace
 
@@ -65,6 +65,7 @@ class WorkDesk:
     ) -> list[Claimed]:
         """Up to ``request.wanted`` runs, as soon as there is one; nothing after ``seconds``.
 
+        Who does not wait, with 0 seconds, gets what is left when those have been served who came before.
         ``gone()`` returns when the worker's connection is lost: it leaves the line then. Raises
         StoreUnavailable or Overloaded.
         """
@@ -73,14 +74,16 @@ class WorkDesk:
         if self._waiting >= self._max_waiting:
             raise Overloaded(f"{self._waiting} workers wait already")
         served: asyncio.Future[list[Claimed]] = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(replace(request, alive=lambda: not served.done()), served)
+        patient = seconds > 0
+        waiter = _Waiter(replace(request, alive=lambda: not served.done()), served, overdue=not patient)
         line = self._lines.setdefault(request.task_queue_id, {})
         line[waiter] = None
         self._waiting += 1
         self._wake(request.task_queue_id)
         watch = asyncio.ensure_future(gone())
         try:
-            await asyncio.wait((served, watch), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            timeout = seconds if patient else None
+            await asyncio.wait((served, watch), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             if waiter.claiming and not watch.done():
                 waiter.overdue = True
                 return await served
@@ -175,8 +178,6 @@ class WorkDesk:
             if not claimed:
                 if not waiter.served.done():
                     dry.add(waiter.request.task_queue_id)
-                    if waiter.overdue:
-                        waiter.served.set_result([])
             elif waiter.served.done():
                 for task in (item.task for item in claimed):
                     logger.warning(
@@ -185,7 +186,15 @@ class WorkDesk:
                     )
             else:
                 waiter.served.set_result(claimed)
+        self._dismiss_overdue(dry)
         return dry
+
+    def _dismiss_overdue(self, dry: Iterable[str]) -> None:
+        """Answer with nothing who waits for no longer than to learn that these task queues are empty."""
+        for task_queue_id in dry:
+            for waiter in self._lines.get(task_queue_id, ()):
+                if waiter.overdue and not waiter.claiming and not waiter.served.done():
+                    waiter.served.set_result([])
 
     def _plan_poll(self) -> None:
         if self._poll_seconds is not None and self._lines and self._poll_timer is None:

@@ -12,6 +12,7 @@ from queue_service.api.apis import CORE_APIS
 from queue_service.api.app import Application
 from queue_service.api.artifact_api import ArtifactApi
 from queue_service.api.auth_api import AuthApi
+from queue_service.api.bulk_api import BulkApi
 from queue_service.api.directory import CachedDirectory
 from queue_service.api.gate import AccessGate
 from queue_service.api.index_api import IndexApi
@@ -74,11 +75,13 @@ class RunningQueue:
         self.directory = CachedDirectory(self.database, self.vault, static or {})
         self.gate = AccessGate(self.database, self.directory)
         workers = WorkerApi(self.database, clock, self.api.sightings)
+        self.bulk = BulkApi(self.database, self.limits, self.api)
         handlers = (
             self.api,
             self.artifacts,
             ObjectApi(self.database, clock, self.limits, self.blobs),
             workers,
+            self.bulk,
             IndexApi(self.database, clock, self.artifacts),
             PurgeCacheApi(self.database, clock),
             AuthApi(self.database, self.vault, self.directory, self.gate),
@@ -96,6 +99,7 @@ class RunningQueue:
         """Judge what was not looked at, then let go of the database."""
         try:
             await self.api.close()
+            await self.bulk.close()
             await self.artifacts.close()
             await self.gate.close()
             await self.messages()
