@@ -7,7 +7,7 @@ its claim. Whoever loses a claim reports nothing: the run belongs to somebody el
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol, Self
 
 from schemas.queue import TaskClaimResponse, TaskReclaimResponse
@@ -35,14 +35,16 @@ class QueueCalls(Protocol):
 class ClaimedRun:
     """A run that this worker holds; what a handler is given.
 
-    ``taken_until`` (the server's time) and ``credentials`` are those of the latest renewal. The credentials
-    allow to renew and report the run, to make its artifacts, and what the task's scopes allow.
+    ``status`` is that at the claim, ``taken_until`` (the server's time) and ``credentials`` are those of the
+    latest renewal. The credentials allow to renew and report the run, to make its artifacts, and
+    what the task's scopes allow.
     """
 
     def __init__(self, claim: TaskClaimResponse, clock: Clock) -> None:
         self.task_id: str = claim.status.task_id
         self.run_id: int = claim.run_id
         self.task: TaskDefinition = claim.task
+        self.status: TaskStatus = claim.status
         self.worker_group: str = claim.worker_group
         self.worker_id: str = claim.worker_id
         self.taken_until: datetime = claim.taken_until
@@ -50,6 +52,7 @@ class ClaimedRun:
         run = claim.status.runs[claim.run_id]
         # Server's time and ours at one moment: the two clocks need not agree, only run at one speed.
         self._server_origin = run.started or run.scheduled
+        self._clock = clock
         self._origin = clock.time()
         self.renewed = True
         """Whether the claim is renewed; set it to False to let the queue take the run back when it ends."""
@@ -58,6 +61,11 @@ class ClaimedRun:
     def payload(self) -> JsonObject:
         """What the task asks the worker to do."""
         return self.task.payload
+
+    @property
+    def server_time(self) -> datetime:
+        """The time at the server, as well as this worker can tell."""
+        return self._server_origin + timedelta(seconds=self._clock.time() - self._origin)
 
     @property
     def expires(self) -> float:

@@ -7,7 +7,10 @@ worked on or given back.
 import asyncio
 import contextlib
 import logging
+import os
 import random
+import re
+import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Final, Protocol, TypeVar
 
@@ -26,6 +29,12 @@ SHORTEST_POLL: Final = 1.0
 """Seconds; a server that has no work and says so sooner is asked again only after as many."""
 
 _T = TypeVar("_T")
+
+
+def own_worker_id() -> str:
+    """An id that no other worker has: the machine's name and the process id."""
+    host = re.sub(r"[^a-zA-Z0-9_-]", "-", socket.gethostname().partition(".")[0])
+    return f"{host[:30] or 'host'}-{os.getpid()}"
 
 
 class WorkQueue(QueueCalls, Protocol):

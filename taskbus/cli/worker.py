@@ -2,10 +2,7 @@
 
 import asyncio
 import logging
-import os
-import re
 import signal
-import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +13,7 @@ from taskbus.client import Queue
 from taskbus.run_artifacts import RunArtifacts
 from taskbus.shell import CommandHandler
 from taskbus.tasks import parse_duration
-from taskbus.worker import Worker
+from taskbus.worker import Worker, own_worker_id
 
 logger = logging.getLogger(__name__)
 
@@ -61,14 +58,9 @@ def worker(
         client = Queue(root_url)
     handler = CommandHandler(client.root_url, artifacts=RunArtifacts(client), folders=task_folders)
     if not run(
-        _work(client, handler, queue, worker_group, worker_id or _own_id(), concurrency, drain_seconds)
+        _work(client, handler, queue, worker_group, worker_id or own_worker_id(), concurrency, drain_seconds)
     ):
         raise typer.Exit(INTERRUPTED)
-
-
-def _own_id() -> str:
-    host = re.sub(r"[^a-zA-Z0-9_-]", "-", socket.gethostname().partition(".")[0])
-    return f"{host[:30] or 'host'}-{os.getpid()}"
 
 
 async def _work(

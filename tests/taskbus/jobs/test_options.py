@@ -1,0 +1,90 @@
+"""Options are checked where they are written down, and become members of createTask."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from taskbus.jobs import JobOptions, Retention, delays, exponential, fixed, polynomial
+
+
+def test_plain_options_ask_for_attempts_only() -> None:
+    assert JobOptions().extensions == {"maxAttempts": 10}
+
+
+def test_every_option_has_its_member() -> None:
+    options = JobOptions(
+        max_attempts=3,
+        retry=exponential(base="2s", factor=3, max="1h"),
+        retention=Retention(completed="1d", shorten=True),
+    )
+    assert options.extensions == {
+        "maxAttempts": 3,
+        "retryPolicy": {"kind": "exponential", "base": 2, "factor": 3, "max": 3600, "jitter": 0.1},
+        "retention": {"completed": 86400, "shorten": True},
+    }
+
+
+@pytest.mark.parametrize(
+    ("policy", "wire"),
+    [
+        (polynomial(), {"kind": "polynomial", "power": 4, "base": 1, "jitter": 0.1}),
+        (
+            polynomial(power=2, base="10s", jitter=0),
+            {"kind": "polynomial", "power": 2, "base": 10, "jitter": 0},
+        ),
+        (fixed(timedelta(minutes=5)), {"kind": "fixed", "delay": 300, "jitter": 0.1}),
+        (delays("1s", 2.5, "1m"), {"kind": "list", "delays": [1, 2.5, 60], "jitter": 0.1}),
+    ],
+)
+def test_every_policy_has_its_shape(policy: Any, wire: dict[str, Any]) -> None:
+    assert JobOptions(retry=policy).extensions["retryPolicy"] == wire
+
+
+def test_a_function_is_no_policy_of_the_queue() -> None:
+    assert "retryPolicy" not in JobOptions(retry=lambda errors, error: "1s").extensions
+
+
+@pytest.mark.parametrize(
+    ("priority", "level"), [(1, "high"), (2, "medium"), (3, "low"), (4, "very-low"), ("highest", "highest")]
+)
+def test_priorities_of_river_are_levels_of_the_queue(priority: Any, level: str) -> None:
+    assert JobOptions(priority=priority).level == level
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"max_attemps": 3}, "max_attemps"),
+        ({"max_attempts": 0}, "maxAttempts|max_attempts"),
+        ({"max_attempts": 51}, "maxAttempts|max_attempts"),
+        ({"queue": "mail"}, "should match pattern"),
+        ({"priority": 5}, "priority: must be 1 to 4, or one of highest"),
+        ({"priority": "urgent"}, "priority: must be 1 to 4"),
+        ({"timeout": 0}, "timeout: must be longer than nothing"),
+        ({"timeout": -2}, "timeout: must be between"),
+        ({"deadline": "-1h"}, "deadline: must be a number of seconds"),
+        ({"deadline": 0}, "deadline: must be longer than nothing"),
+        ({"retention": Retention(completed=-1)}, "retention"),
+    ],
+)
+def test_a_wrong_option_is_named(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=problem):
+        JobOptions(**options)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        lambda: fixed("-1s"),
+        lambda: fixed(-1),
+        lambda: exponential(factor=0.5),
+        lambda: exponential(base=0),
+        lambda: polynomial(jitter=2),
+        lambda: delays(),
+        lambda: delays("1 s"),
+    ],
+)
+def test_a_wrong_policy_is_refused(policy: Any) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        policy()
