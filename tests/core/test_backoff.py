@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from queue_service.core.backoff import delay, longest_wait
+from schemas.backoff import delay, longest_wait
 from schemas.durations import LONGEST
 from schemas.extensions import DEFAULT_POLICY, RetryPolicy
 
