@@ -1,12 +1,15 @@
 """The relay: the only part that publishes. It moves recorded messages to the broker, in order.
 
-A row is deleted after its confirm. A crash between the two publishes it again with the same message-id.
+A row is deleted after its confirm. A crash between the two publishes it again with the same message-id. A
+row that the broker refuses is set aside with what must not overtake it (``store/outbox.py``), so that it
+holds up nothing else, and is tried again now and then (``retries.py``).
 """
 
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
+from operator import attrgetter
 from typing import Final
 
 import structlog
@@ -14,6 +17,8 @@ import structlog
 from events.errors import BrokerUnavailable
 from events.publisher import Publisher
 from queue_service import faults
+from queue_service.loops.outbox_alarm import OutboxAlarm, Threshold
+from queue_service.loops.retries import Retries
 from queue_service.loops.sequencer import Sequencer
 from queue_service.store import leases, outbox
 from queue_service.store.database import Database, StoreUnavailable, Tx
@@ -21,6 +26,7 @@ from queue_service.store.outbox import OutboxRow
 
 logger = structlog.get_logger(__name__)
 
+_ID: Final = attrgetter("id")
 BATCH: Final = 500
 SMALL_BATCH: Final = 100
 PACE: Final = 0.003
@@ -31,6 +37,8 @@ LEASE: Final = "outbox relay"
 LEASE_DURATION: Final = timedelta(seconds=10)
 FIRST_PAUSE: Final = 0.2
 LONGEST_PAUSE: Final = 10.0
+LOOK_EVERY: Final = 10.0
+"""Seconds between two looks at how much waits."""
 
 
 class LeaseLost(Exception):
@@ -53,6 +61,7 @@ class OutboxRelay:
         *,
         idle: timedelta,
         lease: timedelta = LEASE_DURATION,
+        threshold: Threshold | None = None,
     ) -> None:
         self._database = database
         self._publisher = publisher
@@ -63,6 +72,10 @@ class OutboxRelay:
         self._task: asyncio.Task[None] | None = None
         self._connected = False
         self._lease_until = 0.0
+        self._retries = Retries()
+        self._barriers_are_known = False
+        self._alarm = OutboxAlarm(threshold or Threshold())
+        self._look_at = 0.0
         self.published = self.refused = self.losses = 0
         """Messages that were confirmed, and refused; how often the broker was found away."""
 
@@ -119,8 +132,9 @@ class OutboxRelay:
                 if not await self._hold_lease():
                     await asyncio.sleep(self._lease.total_seconds() / 10)
                     continue
-                published = await self.run_once()
+                settled = await self.run_once()
                 pause = FIRST_PAUSE
+                await self._look()
             except BrokerUnavailable as error:
                 self.losses += 1
                 await self._broker_lost(error, pause)
@@ -128,7 +142,7 @@ class OutboxRelay:
                 continue
             except StoreUnavailable as error:
                 logger.warning("relay waits for the database", reason=str(error))
-                published = 0
+                settled = 0
             except LeaseLost:
                 logger.warning("the relay's lease ran out; another process may publish now")
                 self._lease_until = 0.0
@@ -140,37 +154,57 @@ class OutboxRelay:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
                 continue
-            if published == 0:
+            if settled == 0:
                 await self._wait()
-            elif published < SMALL_BATCH:
+            elif settled < SMALL_BATCH:
                 await asyncio.sleep(PACE)
 
     async def run_once(self) -> int:
-        """Publish one batch and forget what was confirmed; how many were confirmed.
+        """Publish one batch, forget what was confirmed and set aside what was not; how many rows that were.
 
         Raises BrokerUnavailable when the broker is lost; what was confirmed before is forgotten all the same.
         """
         await self.connect()
-        async with self._database.read() as connection:
-            rows = await outbox.next_batch(connection, BATCH)
-        if not rows:
-            return 0
-        sequencer = Sequencer(rows)
+        if not self._barriers_are_known:
+            await self._database.write(outbox.delete_orphans)
+            self._barriers_are_known = True
+        sequencer, again = await self._next_batch()
+        left: Sequence[OutboxRow] = ()
         try:
             await self._publish(sequencer)
+            left = sequencer.left
         finally:
             faults.point("outbox.published")
-            await self._forget(sequencer.confirmed)
+            await self._settle(sequencer.confirmed, left)
             faults.point("outbox.deleted")
-        if sequencer.refused:
-            logger.warning(
-                "the broker refused messages; they are tried again",
-                refused=len(sequencer.refused),
-                first_id=sequencer.refused[0],
-                advice="look for a full queue with overflow=reject-publish that is bound to these exchanges",
-            )
-            await asyncio.sleep(FIRST_PAUSE)
-        return len(sequencer.confirmed)
+        return self._learn(sequencer, again)
+
+    async def _next_batch(self) -> tuple[Sequencer, int]:
+        """The oldest rows, and of those set aside as many as are to be tried again now."""
+        again = self._retries.wanted(self._time())
+        async with self._database.read() as connection:
+            rows = await outbox.next_batch(connection, BATCH)
+            if again:
+                rows = sorted([*rows, *await outbox.next_set_aside(connection, again)], key=_ID)
+            barred = await outbox.barred(connection, rows) if rows and self._retries.some else frozenset()
+        return Sequencer(rows, barred), again
+
+    def _learn(self, sequencer: Sequencer, again: int) -> int:
+        """What this batch tells about the next; how many rows were dealt with for the first or last time."""
+        confirmed = set(sequencer.confirmed)
+        tried = [row for row in sequencer.rows if row.set_aside]
+        self._retries.tried(self._time(), again, len(tried), sum(row.id in confirmed for row in tried))
+        added = [row for row in sequencer.left if not row.set_aside]
+        if added:
+            if not self._retries.some:
+                logger.warning(
+                    "the broker refused messages; they are set aside and tried again, the others go on",
+                    refused=len(sequencer.refused),
+                    first_id=added[0].id,
+                    advice="look for a full queue with overflow=reject-publish bound to these exchanges",
+                )
+            self._retries.added(self._time())
+        return len(confirmed) + len(added)
 
     async def _publish(self, sequencer: Sequencer) -> None:
         """Send what is ready and, as confirms come in, what becomes ready.
@@ -203,7 +237,8 @@ class OutboxRelay:
             for start in range(0, len(sequencer.ready), SEND_AT_ONCE):
                 send(sequencer.ready[start : start + SEND_AT_ONCE])
                 await self._publisher.writable()
-            await self._all_settled(ended)
+            if sequencer.under_way:
+                await self._all_settled(ended)
         finally:
             ended.cancel()  # confirms that come later find a batch that was given up, and send nothing
 
@@ -222,19 +257,28 @@ class OutboxRelay:
                 raise LeaseLost
         ended.result()
 
-    async def _forget(self, confirmed: Sequence[int]) -> None:
-        if confirmed:
-            await self._database.write(lambda tx: outbox.delete_confirmed(tx, confirmed))
+    async def _settle(self, confirmed: Sequence[int], left: Sequence[OutboxRow]) -> None:
+        if not (confirmed or left):
+            return
+
+        async def script(tx: Tx) -> None:
+            await outbox.delete_confirmed(tx, confirmed, barriers=self._retries.some)
+            if left and (self._database.is_sqlite or await self._acquire(tx)):
+                await outbox.set_aside(tx, left)
+
+        await self._database.write(script)
 
     async def _disconnect(self) -> None:
         self._connected = False
         await self._publisher.close()
 
     async def _broker_lost(self, error: BrokerUnavailable, pause: float) -> None:
+        self._connected = False
         waiting = ""
         try:
             async with self._database.read() as connection:
                 waiting = str(await outbox.depth(connection))
+            await self._look()
         except StoreUnavailable:
             waiting = "unknown"
         logger.warning(
@@ -243,33 +287,49 @@ class OutboxRelay:
             waiting=waiting,
             next_try_seconds=pause,
         )
-        self._connected = False
         await asyncio.sleep(pause)
+
+    async def _look(self) -> None:
+        """Now and then, tell when too much waits."""
+        if self._time() < self._look_at:
+            return
+        self._look_at = self._time() + LOOK_EVERY
+        async with self._database.read() as connection:
+            backlog = await outbox.backlog(connection)
+        self._alarm.look(backlog, self._database.clock.now(), connected=self._connected)
 
     async def _hold_lease(self) -> bool:
         """Take or renew the lease. On SQLite there is only one process, and nothing to hold."""
         if self._database.is_sqlite:
             return True
-        loop_time = asyncio.get_running_loop().time()
+        loop_time = self._time()
         if loop_time < self._lease_until - self._lease.total_seconds() * 2 / 3:
             return True
 
-        async def acquire(tx: Tx) -> bool:
-            return await leases.acquire(tx, LEASE, self._holder, self._lease)
-
-        granted = await self._database.write(acquire)
+        granted = await self._database.write(self._acquire)
         if granted and not self._lease_until:
             logger.info("this process publishes the outbox now", holder=self._holder)
+            self._retries, self._barriers_are_known = Retries(), False
         self._lease_until = loop_time + self._lease.total_seconds() if granted else 0.0
         return granted
 
+    async def _acquire(self, tx: Tx) -> bool:
+        return await leases.acquire(tx, LEASE, self._holder, self._lease)
+
     def _check_lease(self) -> None:
-        if not self._database.is_sqlite and asyncio.get_running_loop().time() > self._lease_until:
+        if not self._database.is_sqlite and self._time() > self._lease_until:
             raise LeaseLost
 
     async def _wait(self) -> None:
+        wait = self._idle
+        if self._retries.some:
+            wait = min(wait, self._retries.wait(self._time()))
         try:
-            async with asyncio.timeout(self._idle):
+            async with asyncio.timeout(wait):
                 await self._nudged.wait()
         except TimeoutError:
             pass
+
+    @staticmethod
+    def _time() -> float:
+        return asyncio.get_running_loop().time()

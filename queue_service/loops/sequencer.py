@@ -6,14 +6,20 @@ or lost message never lets a later message of the same task, or of what it cause
 
 from collections import defaultdict
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from queue_service.store.outbox import SHARED, OutboxRow
 
 
 class Sequencer:
-    """Feeds one batch of rows, oldest first. ``ready`` are to be sent now; ``settle`` may free others."""
+    """Feeds one batch of rows, oldest first. ``ready`` are to be sent now; ``settle`` may free others.
 
-    def __init__(self, rows: Sequence[OutboxRow]) -> None:
+    ``barred`` are ids of rows that wait for something outside of the batch: they stay, and what is behind
+    them.
+    """
+
+    def __init__(self, rows: Sequence[OutboxRow], barred: AbstractSet[int] = frozenset()) -> None:
+        self.rows = rows
         self.confirmed: list[int] = []
         """Ids that the broker has taken responsibility for."""
         self.refused: list[int] = []
@@ -40,6 +46,8 @@ class Sequencer:
                     exclusive[name] = row.id
                 else:
                     sharing[name].append(row.id)
+            if row.id in barred:
+                continue  # it is never settled, so what is behind it is never freed
             if before:
                 self._before[row.id] = len(before)
                 for earlier in before:
@@ -47,6 +55,12 @@ class Sequencer:
             else:
                 self.ready.append(row)
         self.under_way = len(self.ready)
+
+    @property
+    def left(self) -> list[OutboxRow]:
+        """The rows that are not confirmed, oldest first."""
+        confirmed = set(self.confirmed)
+        return [row for row in self.rows if row.id not in confirmed]
 
     def settle(self, row: OutboxRow, confirmed: bool) -> list[OutboxRow]:
         """The broker has answered for this row; the rows that may be sent now."""

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from queue_service.store import outbox
 from queue_service.store.database import Database, Tx
@@ -11,6 +11,7 @@ from queue_service.store.tables import outbox as table
 from tests.store.given import read
 
 RECORD: Final = insert(table)
+ALL: Final = select(table.c.id, table.c.routing_key).order_by(table.c.id)
 
 
 async def record(database: Database, *names: str, exchange: str = "exchange/test") -> None:
@@ -36,11 +37,16 @@ async def record(database: Database, *names: str, exchange: str = "exchange/test
 
 
 async def waiting(database: Database) -> list[str]:
-    """The names of the rows that have not been published."""
-    return [row.message.routing_key for row in await read(database, outbox.next_batch, 100_000)]
+    """The names of the rows that have not been published, oldest first."""
+    return list(await ids(database))
+
+
+async def aside(database: Database) -> list[str]:
+    """The names of the rows that are set aside."""
+    return [row.message.routing_key for row in await read(database, outbox.next_set_aside, 100_000)]
 
 
 async def ids(database: Database) -> dict[str, str]:
     """The message-id of every row, by its name."""
-    rows = await read(database, outbox.next_batch, 100_000)
-    return {row.message.routing_key: row.message.message_id for row in rows}
+    async with database.read() as connection:
+        return {row.routing_key: str(row.id) for row in await connection.execute(ALL)}

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from events.errors import BrokerUnavailable
@@ -15,7 +16,7 @@ from queue_service.loops import outbox_relay
 from queue_service.loops.outbox_relay import OutboxRelay
 from queue_service.store.database import Database, StoreUnavailable
 from queue_service.store.signals import OutboxFilled, Signal
-from tests.loops.outbox_rows import ids, record, waiting
+from tests.loops.outbox_rows import aside, ids, record, waiting
 from tests.loops.scripted_publisher import ScriptedPublisher
 from tests.store.databases import opened
 from tests.store.manual_clock import ManualClock
@@ -122,13 +123,84 @@ async def test_a_refused_message_stays_with_what_must_not_pass_it(
     await record(sqlite_database, "a1", "b1", "a2", "b2")
     publisher.refuses = {"a1"}
     with capture_logs() as logs:
-        assert await relay.run_once() == 2
-    assert await waiting(sqlite_database) == ["a1", "a2"]
+        assert await relay.run_once() == 4
+    assert await waiting(sqlite_database) == await aside(sqlite_database) == ["a1", "a2"]
     (entry,) = [entry for entry in logs if entry["log_level"] == "warning"]
     assert (entry["refused"], "advice" in entry) == (1, True)
     publisher.refuses = set()
+    await asyncio.sleep(relay._retries.wait(relay._time()))
     assert await relay.run_once() == 2
     assert publisher.keys == ["a1", "b1", "b2", "a1", "a2"]
+
+
+async def test_what_comes_later_does_not_pass_what_is_set_aside(
+    sqlite_database: Database, publisher: ScriptedPublisher, relay: OutboxRelay
+) -> None:
+    await record(sqlite_database, "a1", "b1")
+    publisher.refuses = {"a1"}
+    await relay.run_once()
+    await record(sqlite_database, "a2", "c1")
+    await relay.run_once()
+    assert await waiting(sqlite_database) == await aside(sqlite_database) == ["a1", "a2"]
+    assert publisher.keys.count("c1") == 1
+    assert "a2" not in publisher.keys
+
+
+async def test_a_full_queue_does_not_hold_up_the_others(
+    database: Database, publisher: ScriptedPublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More rows are refused than a batch has, and more come each time."""
+    monkeypatch.setattr(outbox_relay, "BATCH", 10)
+    relay = relay_for(database, publisher)
+    assert await relay._hold_lease()
+    refused = [f"{chr(0x4E00 + number)}1" for number in range(40)]
+    publisher.refuses = set(refused)
+    await record(database, *refused, "b1")
+    while await relay.run_once():
+        pass
+    assert await waiting(database) == await aside(database) == refused
+    assert publisher.keys[-1] == "b1"
+    await record(database, refused[0][0] + "2", "b2")
+    assert await relay.run_once() == 2
+    assert publisher.keys[-1] == "b2"
+    publisher.refuses = set()
+    while await aside(database):
+        await relay.run_once()
+    assert publisher.keys[-41:] == [*refused, refused[0][0] + "2"]
+    await relay.stop()
+
+
+async def test_another_process_knows_what_is_set_aside(
+    postgres_database: Database, publisher: ScriptedPublisher
+) -> None:
+    one = relay_for(postgres_database, publisher, "one")
+    assert await one._hold_lease()
+    await record(postgres_database, "a1")
+    publisher.refuses = {"a1"}
+    await one.run_once()
+    await one.stop()
+    await record(postgres_database, "a2", "b1")
+    two = relay_for(postgres_database, publisher, "two")
+    assert await two._hold_lease()
+    await two.run_once()
+    assert await waiting(postgres_database) == await aside(postgres_database) == ["a1", "a2"]
+    await two.stop()
+
+
+async def test_a_row_published_by_a_relay_that_knows_no_barriers_bars_nothing(
+    sqlite_database: Database, publisher: ScriptedPublisher, relay: OutboxRelay
+) -> None:
+    """Of an older release, that ran in between."""
+    await record(sqlite_database, "a1")
+    publisher.refuses = {"a1"}
+    await relay.run_once()
+    async with sqlite_database.engine.begin() as connection:
+        await connection.execute(text("DELETE FROM outbox"))
+    await record(sqlite_database, "a2")
+    after = relay_for(sqlite_database, publisher)
+    await after.run_once()
+    assert await waiting(sqlite_database) == []
+    await after.stop()
 
 
 async def test_a_message_that_cannot_be_sent_does_not_hang_the_relay(

@@ -30,7 +30,7 @@ def delete_before_the_confirm(patch: Patch) -> None:
     publish = OutboxRelay._publish
 
     async def mutant(self: OutboxRelay, sequencer: Any) -> None:
-        await self._forget([row.id for row in sequencer.ready])
+        await self._settle([row.id for row in sequencer.ready], ())
         await publish(self, sequencer)
 
     patch.setattr(OutboxRelay, "_publish", mutant)
@@ -54,7 +54,7 @@ def commit_the_message_after_the_change(patch: Patch) -> None:
 
 def send_in_any_order(patch: Patch) -> None:
     class Unordered(outbox_relay.Sequencer):
-        def __init__(self, rows: Any) -> None:
+        def __init__(self, rows: Any, barred: Any) -> None:
             super().__init__([])
             self.ready = list(rows)[::-1]
             self.under_way = len(self.ready)
