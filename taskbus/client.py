@@ -6,6 +6,7 @@ about artifacts are in ``taskbus.artifacts``, those about task queues and worker
 """
 
 from collections.abc import AsyncIterator, Awaitable, Iterable
+from datetime import datetime
 from typing import Any, Final
 
 from pydantic_core import to_json
@@ -30,6 +31,7 @@ from schemas.queue import (
     TaskStatusResponse,
 )
 from schemas.task import ExceptionReason, Priority, TaskDefinition, TaskDefinitionAndStatus, TaskStatus
+from schemas.times import format_time, parse_time
 from taskbus.artifacts import ArtifactCalls
 from taskbus.outcomes import Cancelled, Completed, Exceptional, Failed, Outcome, Snoozed
 from taskbus.service import pages
@@ -197,12 +199,15 @@ class Queue(ArtifactCalls, TaskQueueCalls):
         error: str | None = None,
         trace: str | None = None,
         retry: bool | None = None,
+        retry_at: datetime | None = None,
     ) -> TaskStatus:
         """Resolve a claimed run: its work was done and found wanting.
 
-        While the task has attempts left, it gets another run, unless ``retry`` is False.
+        While the task has attempts left, it gets another run, unless ``retry`` is False; ``retry_at`` takes
+        the place of what its retry policy says.
         """
-        body = _body(error=error, trace=trace, retry=retry)
+        again = None if retry_at is None else format_time(parse_time(retry_at))
+        body = _body(error=error, trace=trace, retry=retry, retryAt=again)
         return (await self._post(TaskStatusResponse, *_run(task_id, run_id), "failed", body=body)).status
 
     async def report_exception(self, task_id: str, run_id: int, reason: ExceptionReason) -> TaskStatus:
@@ -227,9 +232,14 @@ class Queue(ArtifactCalls, TaskQueueCalls):
         match outcome:
             case Completed(output):
                 return await self.report_completed(task_id, run_id, output=output)
-            case Failed(error, trace, retry):
+            case Failed(error, trace, retry, retry_at):
                 return await self.report_failed(
-                    task_id, run_id, error=error or None, trace=trace or None, retry=None if retry else False
+                    task_id,
+                    run_id,
+                    error=error or None,
+                    trace=trace or None,
+                    retry=None if retry else False,
+                    retry_at=retry_at,
                 )
             case Exceptional(reason):
                 return await self.report_exception(task_id, run_id, reason)

@@ -1,6 +1,7 @@
 """How a run ends, in the words of its worker. Rules: ``seed-systems.md`` C-5 and C-6."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from schemas.task import ExceptionReason
@@ -17,14 +18,14 @@ class Completed:
 class Failed:
     """The work went wrong. The queue tries again while the task has attempts left, unless ``retry`` is False.
 
-    ``trace`` is the traceback of an unexpected error. ``delay`` (seconds) takes the place of the pause that
-    the task's retry policy asks for.
+    ``trace`` is the traceback of an unexpected error. ``retry_at`` (the server's time) takes the place of
+    what the task's retry policy says.
     """
 
     error: str = ""
     trace: str = ""
     retry: bool = True
-    delay: float | None = None
+    retry_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

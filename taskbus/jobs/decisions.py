@@ -3,8 +3,10 @@
 import asyncio
 import traceback
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, Literal
 
+from schemas.times import EPOCH
 from taskbus.errors import TaskFailed
 from taskbus.jobs.run import JobCancelled, JobSnoozed
 from taskbus.outcomes import WORKER_SHUTDOWN, Cancelled, Completed, Failed, Outcome, Snoozed
@@ -23,8 +25,8 @@ class End:
     """How an attempt ended.
 
     ``interrupted``: the worker cancelled it because it stops. ``advice``: of the error handler.
-    ``attempts_left``: whether the job may be tried again. ``next_retry``: in how many seconds its type wants
-    that; below zero is a time in the past.
+    ``attempts_left``: whether the job may be tried again. ``next_retry``: when its type wants that, and
+    ``now``: by the same clock, the server's.
     """
 
     error: BaseException | None = None
@@ -32,7 +34,8 @@ class End:
     interrupted: bool = False
     advice: Advice | None = None
     attempts_left: bool = True
-    next_retry: float | None = None
+    next_retry: datetime | None = None
+    now: datetime = EPOCH
 
 
 def decide(end: End) -> Outcome:
@@ -50,9 +53,9 @@ def decide(end: End) -> Outcome:
             text, trace = text_of(error), trace_of(error)
     if end.advice == "cancel":
         return Cancelled(text, trace)
-    if not end.attempts_left or end.next_retry is None or end.next_retry < 0:
+    if not end.attempts_left or end.next_retry is None or end.next_retry < end.now:
         return Failed(text, trace)
-    return Failed(text, trace, delay=end.next_retry)
+    return Failed(text, trace, retry_at=end.next_retry)
 
 
 def text_of(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from schemas.durations import parse_duration
+from schemas.times import parse_time
 from taskbus.clock import Clock, within
 from taskbus.jobs.decisions import Advice, End, decide
 from taskbus.jobs.hooks import Hook, Metric, WorkMiddleware, wrapped
@@ -155,9 +156,10 @@ class Executor:
         if error is None or interrupted or isinstance(error, EndedByHandler):
             return End(error, run.output, interrupted)
         advice = await self._advice(run, error)
+        now = run.claimed.server_time
         attempts_left = run.attempt < run.max_attempts
-        next_retry = _next_retry(run, registered, error) if attempts_left and advice is None else None
-        return End(error, None, interrupted, advice, attempts_left, next_retry)
+        next_retry = _next_retry(run, registered, error, now) if attempts_left and advice is None else None
+        return End(error, None, interrupted, advice, attempts_left, next_retry, now)
 
     async def _advice(self, run: Run, error: BaseException) -> Advice | None:
         if self._on_error is None:
@@ -170,32 +172,34 @@ class Executor:
             return None
 
 
-def _next_retry(run: Run, registered: Registered | None, error: BaseException) -> float | None:
-    """In how many seconds the type itself wants to be tried again (C-6.6); below zero is in the past."""
+def _next_retry(
+    run: Run, registered: Registered | None, error: BaseException, now: datetime
+) -> datetime | None:
+    """When the type itself wants to be tried again (C-6.6)."""
     choose = registered.job_type.options.retry if registered else None
     if not callable(choose):
         return None
     try:
         chosen = choose(run.errors + 1, error)
-        seconds = None if chosen is None else _seconds(chosen, run)
+        moment = None if chosen is None else _moment(chosen, now)
     except Exception:
         logger.exception("the next retry of %r could not be told by its type: the policy decides", run)
         return None
-    if seconds is not None and seconds < 0:
+    if moment is not None and moment < now:
         logger.warning("%r: its type wants the next retry in the past: the policy decides", run)
-    return seconds
+    return moment
 
 
-def _seconds(chosen: Duration | datetime, run: Run) -> float:
+def _moment(chosen: Duration | datetime, now: datetime) -> datetime:
     match chosen:
         case datetime():
-            return (chosen - run.claimed.server_time).total_seconds()
+            return parse_time(chosen)
         case timedelta():
-            return chosen.total_seconds()
+            return now + chosen
         case str():
-            return parse_duration(chosen).total_seconds()
+            return now + parse_duration(chosen)
         case _:
-            return float(chosen)
+            return now + timedelta(seconds=chosen)
 
 
 def _emit(hooks: Sequence[Hook], metric: Metric) -> None:

@@ -9,9 +9,18 @@ from typing import Any, Final, Literal
 from pydantic import TypeAdapter
 from pydantic.alias_generators import to_camel
 
+from schemas.backoff import longest_wait
 from schemas.base import Request
 from schemas.durations import parse_duration
-from schemas.extensions import Exponential, Fixed, Listed, Polynomial, RetryPolicy, TaskExtensions
+from schemas.extensions import (
+    DEFAULT_POLICY,
+    Exponential,
+    Fixed,
+    Listed,
+    Polynomial,
+    RetryPolicy,
+    TaskExtensions,
+)
 from schemas.ids import TaskQueueId
 from schemas.task import PRIORITIES, Priority, TaskState
 
@@ -119,7 +128,8 @@ class JobOptions:
     * ``unique``, ``concurrency``, ``rate``: see :class:`Unique`, :class:`Limit`, :class:`Rate`.
     * ``tags``: text by name, for lists and for listeners.
 
-    Raises ValueError that names the wrong option (pydantic.ValidationError where it is one of the wire).
+    Raises ValueError that names the wrong option (pydantic.ValidationError where it is one of the wire), or
+    the numbers of a policy whose delays do not fit the deadline.
     """
 
     queue: str = DEFAULT_QUEUE
@@ -143,6 +153,19 @@ class JobOptions:
         if self.timeout not in (None, UNLIMITED) and not _duration("timeout", self.timeout):
             raise ValueError("timeout: must be longer than nothing, or -1 for no limit")
         _ = self.level, self.extensions
+        self._check_deadline()
+
+    def _check_deadline(self) -> None:
+        """Refuse a policy that cannot fit its deadline (C-13)."""
+        if callable(self.retry):
+            return
+        wait = longest_wait(self.retry or DEFAULT_POLICY, self.max_attempts)
+        deadline = parse_duration(self.deadline)
+        if wait > deadline:
+            raise ValueError(
+                f"max_attempts: {self.max_attempts} attempts may have to wait {wait} in between, and the "
+                f"deadline is {deadline}: expected fewer attempts, shorter delays or a later deadline"
+            )
 
     @property
     def level(self) -> Priority:

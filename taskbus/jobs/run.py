@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 from schemas.durations import parse_duration
+from schemas.task import Run as QueueRun
 from taskbus.jobs.options import Duration
 from taskbus.runs import ClaimedRun
 
@@ -45,8 +46,9 @@ class Run:
         """The arguments as they came, JSON values."""
         self.queue: str = claimed.task.task_queue_id
         self.deadline: datetime = claimed.task.deadline
-        self.attempt: int = claimed.run_id + 1
-        self.errors: int = claimed.run_id
+        runs = claimed.status.runs
+        self.attempt: int = sum(map(_counts, runs))
+        self.errors: int = sum(run.reason_resolved in ("intermittent-task", "failed") for run in runs)
         self.max_attempts: int = claimed.task.max_attempts or 1
         self.tags = claimed.task.tags
         self.output: Any = None
@@ -86,3 +88,8 @@ class Run:
 
     def __repr__(self) -> str:
         return f"{self.kind} {self.task_id}/{self.run_id}"
+
+
+def _counts(run: QueueRun) -> bool:
+    """Whether a run is an attempt (C-2). What was snoozed has no run of its own."""
+    return run.started is not None and run.reason_resolved != "worker-shutdown"

@@ -1,7 +1,8 @@
 """What an attempt's end means (C-6): the first rule that applies, for every combination."""
 
 import asyncio
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 import pytest
 
@@ -9,12 +10,16 @@ from taskbus.errors import TaskFailed
 from taskbus.jobs.decisions import MAX_ERROR, MAX_TRACE, End, cut, decide, text_of
 from taskbus.jobs.run import JobCancelled, JobSnoozed
 from taskbus.outcomes import WORKER_SHUTDOWN, Cancelled, Completed, Failed, Outcome, Snoozed
+from tests.taskbus.samples import NOW
 
+SECOND: Final = timedelta(seconds=1)
+LATER: Final = NOW + SECOND
 EVERYTHING_AGAINST_IT: Any = {
     "interrupted": True,
     "advice": "cancel",
     "attempts_left": False,
-    "next_retry": -1.0,
+    "next_retry": NOW - SECOND,
+    "now": NOW,
 }
 """What no earlier rule may look at."""
 
@@ -27,12 +32,12 @@ EVERYTHING_AGAINST_IT: Any = {
         (End(JobSnoozed(600), **EVERYTHING_AGAINST_IT), Snoozed(600)),
         (End(JobCancelled("no such customer"), **EVERYTHING_AGAINST_IT), Cancelled("no such customer")),
         (End(asyncio.CancelledError(), **EVERYTHING_AGAINST_IT), WORKER_SHUTDOWN),
-        (End(TaskFailed("no"), advice="cancel", attempts_left=False, next_retry=5), Cancelled("no")),
-        (End(TaskFailed("no"), attempts_left=False, next_retry=5), Failed("no")),
-        (End(TaskFailed("no"), next_retry=5), Failed("no", delay=5)),
-        (End(TaskFailed("no"), next_retry=0), Failed("no", delay=0)),
+        (End(TaskFailed("no"), advice="cancel", attempts_left=False, next_retry=LATER), Cancelled("no")),
+        (End(TaskFailed("no"), attempts_left=False, next_retry=LATER), Failed("no")),
+        (End(TaskFailed("no"), next_retry=LATER, now=NOW), Failed("no", retry_at=LATER)),
+        (End(TaskFailed("no"), next_retry=NOW, now=NOW), Failed("no", retry_at=NOW)),
         (End(TaskFailed("no")), Failed("no")),
-        (End(TaskFailed("no"), next_retry=-0.001), Failed("no")),
+        (End(TaskFailed("no"), next_retry=NOW - SECOND, now=NOW), Failed("no")),
     ],
     ids=[
         "a handler that returned has completed",

@@ -461,7 +461,7 @@ class TestErrors:
 
     @pytest.mark.parametrize(
         ("chosen", "delay"),
-        [("10m", 600.0), (5, 5.0), (timedelta(hours=1), 3600.0), (None, None), (timedelta(-1), None)],
+        [("10m", 600), (5, 5), (timedelta(hours=1), 3600), (None, None), (timedelta(-1), None), (-1, None)],
     )
     async def test_a_type_may_tell_its_next_retry(
         self, attempt: Attempt, chosen: Any, delay: float | None
@@ -477,7 +477,8 @@ class TestErrors:
 
         outcome = await attempt.of(self.fail, Careful)(Careful())
         assert isinstance(outcome, Failed)
-        assert outcome.delay == delay
+        now = attempt.claimed.server_time
+        assert outcome.retry_at == (None if delay is None else now + timedelta(seconds=delay))
         assert asked == [(1, ZeroDivisionError)]
 
     async def test_a_time_of_the_servers_clock_is_as_good_as_a_delay(self, attempt: Attempt) -> None:
@@ -488,7 +489,7 @@ class TestErrors:
 
         outcome = await attempt.of(self.fail, Careful)(Careful())
         assert isinstance(outcome, Failed)
-        assert outcome.delay == 30
+        assert outcome.retry_at == attempt.claimed.server_time + timedelta(seconds=30)
 
     async def test_a_retry_in_the_past_is_logged_and_left_to_the_policy(
         self, attempt: Attempt, caplog: pytest.LogCaptureFixture
@@ -508,4 +509,4 @@ class TestErrors:
 
         outcome = await attempt.of(self.fail, Careful)(Careful(), max_attempts=1)
         assert isinstance(outcome, Failed)
-        assert outcome.delay is None
+        assert outcome.retry_at is None

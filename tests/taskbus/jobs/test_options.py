@@ -74,6 +74,27 @@ def test_a_wrong_option_is_named(options: dict[str, Any], problem: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "numbers"),
+    [
+        ({"max_attempts": 8, "deadline": "1h"}, "8 attempts may have to wait 1:25:43.600000 .* is 1:00:00"),
+        ({"max_attempts": 3, "retry": fixed("1h", jitter=0), "deadline": "119m"}, "wait 2:00:00 .* 1:59:00"),
+        ({"max_attempts": 20, "deadline": "5d"}, "20 attempts may have to wait .* the deadline is 5 days"),
+    ],
+)
+def test_a_policy_that_cannot_fit_its_deadline_is_refused_with_the_numbers(
+    options: dict[str, Any], numbers: str
+) -> None:
+    with pytest.raises(ValueError, match=numbers):
+        JobOptions(**options)
+
+
+def test_a_policy_that_just_fits_its_deadline_is_taken() -> None:
+    JobOptions(max_attempts=3, retry=fixed("1h", jitter=0), deadline="2h")
+    JobOptions(max_attempts=1, retry=fixed("1d"), deadline="1m")
+    JobOptions(max_attempts=50, retry=lambda errors, error: "1s", deadline="1m")
+
+
+@pytest.mark.parametrize(
     "policy",
     [
         lambda: fixed("-1s"),
