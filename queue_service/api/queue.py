@@ -93,6 +93,12 @@ class QueueApi:
         await self._creations.close()
         await self._changes.close()
         await self.sightings.close()
+        self.batches = {
+            "creations": self._creations.sizes,
+            "changes": self._changes.sizes,
+            "claims": self.desk.sizes,
+        }
+        """How many calls share a transaction, by kind."""
 
     # ---- tasks ----------------------------------------------------------------------------------------
 
