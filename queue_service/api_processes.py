@@ -16,6 +16,8 @@ logger = structlog.get_logger(__name__)
 LISTEN_FD: Final = "TASKBUS_LISTEN_FD"
 """The listening socket that a parent process hands down."""
 PARENT_PID: Final = "TASKBUS_PARENT_PID"
+PROCESS_NUMBER: Final = "TASKBUS_PROCESS_NUMBER"
+"""Which of the further processes this one is, from 1 on; the same after a restart."""
 RESTART_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 15.0
 _PR_SET_PDEATHSIG: Final = 1
@@ -37,8 +39,8 @@ class ApiProcesses:
 
     async def __aenter__(self) -> "ApiProcesses":
         self._watchers = [
-            asyncio.create_task(self._keep_running(), name=f"api process {number}")
-            for number in range(self._number)
+            asyncio.create_task(self._keep_running(number), name=f"api process {number}")
+            for number in range(1, self._number + 1)
         ]
         return self
 
@@ -47,10 +49,11 @@ class ApiProcesses:
             watcher.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
 
-    async def _keep_running(self) -> None:
+    async def _keep_running(self, number: int) -> None:
+        environment = {**self._environment, PROCESS_NUMBER: str(number)}
         while True:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "taskbus", "api", env=self._environment, pass_fds=(self._descriptor,)
+                sys.executable, "-m", "taskbus", "api", env=environment, pass_fds=(self._descriptor,)
             )
             try:
                 status = await process.wait()
@@ -70,6 +73,11 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
         logger.warning("an API process does not stop; it is killed", pid=process.pid)
         process.kill()
         await process.wait()
+
+
+def process_number() -> int:
+    """0 in a process that was started by somebody else than :class:`ApiProcesses`."""
+    return int(os.environ.get(PROCESS_NUMBER, "0")) if LISTEN_FD in os.environ else 0
 
 
 def inherited_listener() -> socket.socket | None:

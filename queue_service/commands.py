@@ -7,7 +7,7 @@ import resource
 import signal
 import socket
 import sys
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any, Final
 
@@ -18,11 +18,13 @@ from sqlalchemy.engine import make_url
 
 from events.broker import JournalUnusable, PortInUse
 from queue_service.access import NoRoot, stored_root_token
-from queue_service.api_processes import LISTEN_FD, ApiProcesses, inherited_listener
+from queue_service.api_processes import LISTEN_FD, ApiProcesses, inherited_listener, process_number
 from queue_service.artifact_storage import ArtifactStorageUnusable
 from queue_service.clock import SystemClock
 from queue_service.http_protocol import HttpProtocol
 from queue_service.logs import configure_logs
+from queue_service.metrics import Metrics
+from queue_service.metrics_server import MetricsServer
 from queue_service.secret_key import NoSecretKey, key_file
 from queue_service.service import ROLES, SchemaOutdated, Service
 from queue_service.settings import LOOPBACK, Settings
@@ -138,8 +140,9 @@ def _run(overrides: dict[str, object], roles: frozenset[str], *, announce: bool)
         listener = _listen(settings) if "api" in roles else None
         if listener is not None:
             settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+        metrics = _listen_for_metrics(settings)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner_:
-            runner_.run(_serve(settings, roles, listener, processes, announce=announce))
+            runner_.run(_serve(settings, roles, listener, metrics, processes, announce=announce))
     except REFUSALS as error:
         return _failed(str(error))
     except StoreUnavailable as error:
@@ -192,21 +195,32 @@ def _check(settings: Settings, roles: frozenset[str], processes: int) -> None:
 def _listen(settings: Settings) -> socket.socket:
     if (inherited := inherited_listener()) is not None:
         return inherited
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = _bound(settings.host, settings.port, "choose another port with --port or TASKBUS_PORT")
     if sys.platform == "linux":
         # A client that takes nothing of its reply any more would hold the connection for ever.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TAKES_NOTHING_SECONDS * 1000)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        listener.close()
-        raise CannotStart(
-            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): "
-            "choose another port with --port or TASKBUS_PORT"
-        ) from None
     listener.listen(BACKLOG)
+    return listener
+
+
+def _listen_for_metrics(settings: Settings) -> socket.socket | None:
+    if not settings.metrics_port:
+        return None
+    port = settings.metrics_port + process_number()
+    listener = _bound(settings.metrics_host, port, "choose another port with TASKBUS_METRICS_PORT")
+    listener.listen()
+    return listener
+
+
+def _bound(host: str, port: int, advice: str) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CannotStart(f"cannot listen on {host}:{port} ({reason}): {advice}") from None
     listener.setblocking(False)
     return listener
 
@@ -215,6 +229,7 @@ async def _serve(
     settings: Settings,
     roles: frozenset[str],
     listener: socket.socket | None,
+    metrics: socket.socket | None,
     processes: int,
     *,
     announce: bool,
@@ -228,11 +243,14 @@ async def _serve(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
-    async with Service(settings, roles=roles) as service:
+    async with Service(settings, roles=roles) as service, AsyncExitStack() as ending:
         # What was loaded until now stays: the collector need not look through it again and again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)
+        if metrics is not None:
+            telling = MetricsServer(metrics, Metrics(service.watched()), service.health)
+            await ending.enter_async_context(telling)
         if listener is None:
             logger.info("background work runs")
             await stop.wait()

@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
@@ -20,6 +21,8 @@ from queue_service.api.artifact_api import ArtifactApi
 from queue_service.api.blobs import BlobTransfers
 from queue_service.api.bulk_api import BulkApi
 from queue_service.api.index_api import IndexApi
+from queue_service.api.gate import AccessGate
+from queue_service.api.health import Health
 from queue_service.api.object_api import ObjectApi
 from queue_service.api.purge_cache_api import PurgeCacheApi
 from queue_service.api.queue import QueueApi
@@ -32,9 +35,12 @@ from queue_service.catalogue import APIS, FEATURES
 from queue_service.clock import Clock, SystemClock
 from queue_service.features.feature import Parts, Running
 from queue_service.loops.outbox_relay import OutboxRelay
+from queue_service.loops.delay import LoopDelay
+from queue_service.loops.loop import Loop
 from queue_service.loops.schedule import Loops, idle
 from queue_service.loops.worker_removal import WorkerRemoval
 from queue_service.operations import clients as client_operations
+from queue_service.metrics import Watched
 from queue_service.operations import index as index_operations
 from queue_service.operations.due import Sweep
 from queue_service.operations.resolutions import Follower
@@ -87,12 +93,15 @@ class Service:
         self._stack = AsyncExitStack()
         self.database: Database
         self.access: Access
-        """Of a process that answers calls, as are ``api`` and ``application``."""
+        """Of a process that answers calls, as are ``api``, ``artifacts`` and ``application``."""
         self.api: QueueApi
         self.application: Application
+        self.artifacts: ArtifactApi
         self.loops: Loops
         self.relay: OutboxRelay | None = None
 
+        self.health: Health
+        self._background: list[Loop] = []
     async def __aenter__(self) -> "Service":
         try:
             await self._start()
@@ -122,7 +131,9 @@ class Service:
         if "loops" in self.roles:
             await self._start_background()
         features = await self._open_features()
+            self._background.extend(self.loops.every)
         if "api" in self.roles:
+        self.health = self._open_health()
             self.application = await self._open_application(features)
         if not self.database.is_sqlite:
             notifications = Notifications(self.database, self.name)
@@ -157,14 +168,48 @@ class Service:
                 loop.start()
                 self._on_exit(loop.stop)
         return running
+                self._background.append(loop)
 
     async def _open_application(self, features: Sequence[Running]) -> Application:
+    def _open_health(self) -> Health:
+        relay = self.relay
+        return Health(
+            self.database,
+            background=[*self._background, *([] if relay is None else [relay])],
+            broker=None if relay is None else lambda: relay.connected,
+            answers_calls="api" in self.roles,
+        )
+
+    def watched(self) -> Watched:
+        """The parts of this process that count what they do; starts to look at the event loop's delay."""
+        delay = LoopDelay()
+        delay.start()
+        self._on_exit(delay.stop)
+        watched = Watched(
+            self.version,
+            self.database,
+            self.settings.limits(),
+            delay,
+            loops=self._background,
+            relay=self.relay,
+        )
+        if "api" not in self.roles:
+            return watched
+        gate = self.access.gate
+        return replace(
+            watched,
+            calls=self.application.calls,
+            batches={**self.api.batches, **self.artifacts.batches},
+            desk=self.api.desk,
+            credentials=gate.known if isinstance(gate, AccessGate) else None,
+        )
+
         issuer, limits = self.access.issuer, self.settings.limits()
         paths = {path: answer for feature in features for path, answer in feature.paths.items()}
         if isinstance(self.blobs, LocalBlobs):
             paths[BLOBS] = BlobTransfers(self.blobs, self.clock)
             await self.blobs.sweep()
-        artifacts = ArtifactApi(self.database, self.clock, limits, issuer, self.blobs)
+        artifacts = self.artifacts = ArtifactApi(self.database, self.clock, limits, issuer, self.blobs)
         self._on_exit(artifacts.close)
         workers = WorkerApi(self.database, self.clock, self.api.sightings)
         bulk = BulkApi(self.database, limits, self.api)
@@ -180,7 +225,9 @@ class Service:
             self.access.api,
             *(handler for feature in features for handler in feature.handlers),
         )
-        return Application(APIS, handlers, self.clock, self.access.gate, self.version, paths=paths)
+        return Application(
+            APIS, handlers, self.clock, self.access.gate, self.version, health=self.health, paths=paths
+        )
 
     async def _open_database(self) -> Database:
         database = open_database(

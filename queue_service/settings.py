@@ -96,6 +96,17 @@ class Settings(BaseSettings):
         le=3600,
         description="Seconds after which an HTTP connection without a complete request is closed.",
     )
+    metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="Port at which this process tells Prometheus its metrics, and how it is; 0: none. "
+        "Further API processes of `taskbus serve --processes` take the ports after it.",
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1",
+        description="Address of that port. Whoever reaches it may read the metrics, without credentials.",
+    )
     root_url: str = Field(
         default="",
         description="URL under which clients reach the service; made from host and port when empty.",

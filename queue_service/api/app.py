@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from events.exchanges import EXCHANGES
 from queue_service.api.bodies import Room
 from queue_service.api.endpoint import Api
+from queue_service.api.health import Health
 from queue_service.api.monitoring import ROOT, Monitoring
 from queue_service.api.openapi import openapi
 from queue_service.api.permit import Gate
@@ -18,6 +19,7 @@ from queue_service.api.pipeline import Pipeline, raw_path_of
 from queue_service.api.reference_files import ROOTS, ReferenceFiles
 from queue_service.api.references import references
 from queue_service.clock import Clock
+from queue_service.counting import Calls
 
 PAGES = ("/docs", "/openapi.json")
 """Where FastAPI answers. Any other path must not build it: that takes a second of everybody's time."""
@@ -38,6 +40,7 @@ class Application:
         gate: Gate,
         version: str,
         *,
+        health: Health | None = None,
         paths: Mapping[str, ASGIApp] | None = None,
         room: Room | None = None,
     ) -> None:
@@ -45,12 +48,17 @@ class Application:
         self._version = version
         self._apis = apis
         self._paths = tuple((paths or {}).items())
-        by_class = {type(handler): handler for handler in (*handlers, Monitoring(version))}
+        by_class = {type(handler): handler for handler in (*handlers, Monitoring(version, health))}
         self._pipelines = {
             api.service: Pipeline(api.base_path, api.sections, by_class, clock, gate, room) for api in apis
         }
         self._root = Pipeline("", [ROOT], by_class, clock, gate, room)
         self._references = ReferenceFiles(lambda: references(apis, EXCHANGES))
+
+    @property
+    def calls(self) -> Mapping[str, Calls]:
+        """What was called so far, by service; that of the root's own endpoints is empty."""
+        return {"": self._root.calls} | {name: api.calls for name, api in self._pipelines.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._application_of(scope)(scope, receive, send)

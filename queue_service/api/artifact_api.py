@@ -61,6 +61,7 @@ class ArtifactApi:
         self._blobs = blobs
         self._creations = Batcher[Artifact, Created](self._run_creations)
         self._finishes = Batcher[Finish, Artifact](self._run_finishes)
+        self.batches = {"artifacts": self._creations.sizes, "finished artifacts": self._finishes.sizes}
 
     async def close(self) -> None:
         """Finish the transactions under way."""

@@ -10,6 +10,7 @@ import structlog
 from queue_service.api.directory import CachedDirectory
 from queue_service.api.permit import Permit
 from queue_service.auth.authenticator import Authenticator, Identity, NotAuthentic
+from queue_service.auth.cache import Cache
 from queue_service.auth.expressions import Expression, described, missing, render, satisfied
 from queue_service.auth.request import SignedRequest
 from queue_service.core.access import USED_EVERY
@@ -76,6 +77,11 @@ class AccessGate:
     @property
     def generation(self) -> int:
         return self._directory.generation
+
+    @property
+    def known(self) -> Cache[Any, Any]:
+        """What is remembered of credentials."""
+        return self._authenticator.grants
 
     async def admit(self, request: SignedRequest) -> Permit:
         """The permit of the caller. Raises AuthenticationFailed."""

@@ -3,21 +3,29 @@
 import time
 from typing import Final
 
-from queue_service.api.endpoint import Call, Endpoint, Section
+from queue_service.api.endpoint import Answer, Call, Endpoint, Section
+from queue_service.api.health import Health
 
 
 class Monitoring:
     """Answers for the whole program; each service's path leads here."""
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, health: Health | None = None) -> None:
         self._version = version
+        self._health = health
         self._started = time.monotonic()
 
     async def ping(self, call: Call[None]) -> dict[str, object]:
         return {"alive": True, "uptime": round(time.monotonic() - self._started, 3)}
 
-    async def heartbeat(self, call: Call[None]) -> dict[str, object]:
+    async def lbheartbeat(self, call: Call[None]) -> dict[str, object]:
         return {}
+
+    async def heartbeat(self, call: Call[None]) -> Answer | dict[str, object]:
+        if self._health is None:
+            return {}
+        condition = await self._health.look()
+        return Answer(200 if condition.ready else 503, condition.facts)
 
     async def version(self, call: Call[None]) -> dict[str, object]:
         return {
@@ -45,7 +53,7 @@ _HEARTBEATS: Final = (
         category="Monitoring",
         title="Load balancer heartbeat",
         description="Answers while the process serves requests.",
-        handler=Monitoring.heartbeat,
+        handler=Monitoring.lbheartbeat,
     ),
     Endpoint(
         name="heartbeat",
@@ -53,7 +61,8 @@ _HEARTBEATS: Final = (
         route="/__heartbeat__",
         category="Monitoring",
         title="Heartbeat",
-        description="Answers while the process serves requests.",
+        description="Whether this process can serve: 503 while the database cannot be used or has an older "
+        "schema. The body says how database, schema, broker and background work are.",
         handler=Monitoring.heartbeat,
     ),
     Endpoint(

@@ -100,7 +100,8 @@ class Authenticator:
     def __init__(self, directory: Directory, *, skew: timedelta = SKEW) -> None:
         self._directory = directory
         self._skew = skew
-        self._grants: Cache[tuple[str, str], _Grant] = Cache(CACHE_SIZE)
+        self.grants: Cache[tuple[str, str], _Grant] = Cache(CACHE_SIZE)
+        """What credentials were found to give; it counts how often that was known already."""
 
     async def authenticate(
         self, request: SignedRequest, now: datetime, *, check_payload: bool = True
@@ -133,7 +134,7 @@ class Authenticator:
 
     async def _remembered(self, signature: Signature, request: SignedRequest, now: datetime) -> _Grant | None:
         """The grant of an earlier request with these credentials, if all that changes with time allows."""
-        grant = self._grants.get((signature.client_id, signature.ext))
+        grant = self.grants.get((signature.client_id, signature.ext))
         if grant is None:
             return None
         client = await self._directory.client(grant.client.client_id)
@@ -172,7 +173,7 @@ class Authenticator:
             expanded = _authorized(ext["authorizedScopes"], expanded, roles)
         grant = _Grant(client, roles, certificate, key, client_id, expanded, expires)
         weight = len(client_id) + len(signature.ext) + size(scopes) + size(expanded.scopes)
-        self._grants.put((client_id, signature.ext), grant, weight)
+        self.grants.put((client_id, signature.ext), grant, weight)
         return grant
 
     async def _client(self, client_id: str, now: datetime) -> StoredClient:

@@ -14,6 +14,8 @@ logger = structlog.get_logger(__name__)
 
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 30.0
+STUCK_SECONDS: Final = 120.0
+"""A pass that takes longer will not end: each of its statements is given up after 60 s."""
 
 
 class Loop:
@@ -40,9 +42,8 @@ class Loop:
         self.passed = asyncio.Event()
         """Set after every pass; for tests and health checks."""
         self.passes = 0
-        self.failures = 0
-        self.busy_since: float | None = None
-        """When the pass under way began, by the event loop's clock."""
+        self.failures = self.failed_in_a_row = 0
+        self._busy_since: float | None = None
         self._clock = clock
         self._batch = batch
         self._idle = idle
@@ -77,6 +78,22 @@ class Loop:
     def running(self) -> bool:
         return self._task is not None and not self._task.done()
 
+    @property
+    def busy_seconds(self) -> float:
+        """For how long the pass under way has been going on; 0 between passes."""
+        return 0.0 if self._busy_since is None else asyncio.get_running_loop().time() - self._busy_since
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong, for health checks; None while it works or sleeps."""
+        if not self.running:
+            return "does not run"
+        if self.busy_seconds > STUCK_SECONDS:
+            return f"stuck: its pass has not ended for {self.busy_seconds:.0f} s"
+        if self.failed_in_a_row > 1:
+            return f"failed {self.failed_in_a_row} times in a row; the log tells why"
+        return None
+
     def nudge(self) -> None:
         """Something is to be done now."""
         self._nudged.set()
@@ -94,19 +111,20 @@ class Loop:
         while not self._stopping:
             self._nudged.clear()
             self._announced = None
-            self.busy_since = loop.time()
+            self._busy_since = loop.time()
             try:
                 found = await self.run_once()
                 seconds = 0.0 if found >= self._batch else await self._until_due()
-                pause = FIRST_PAUSE
+                pause, self.failed_in_a_row = FIRST_PAUSE, 0
             except Exception as error:
                 self.failures += 1
+                self.failed_in_a_row += 1
                 if isinstance(error, StoreUnavailable):
                     logger.warning("loop waits for the database", loop=self.name, reason=str(error))
                 else:
                     logger.exception("loop failed; it tries again", loop=self.name, seconds=pause)
                 seconds, pause = pause, min(pause * 2, LONGEST_PAUSE)
-            self.busy_since = None
+            self._busy_since = None
             self.passes += 1
             self.passed.set()
             passed_at = loop.time()

@@ -1,5 +1,6 @@
 """Bring a database to the newest schema, or tell which revision it has."""
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -21,12 +22,19 @@ def _config(connection: Connection | None = None) -> Config:
     return config
 
 
+@cache
 def newest_revision() -> str:
     """The revision this program was written for."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
     if head is None:
         raise RuntimeError("there are no migrations in this installation")
     return head
+
+
+@cache
+def revisions() -> frozenset[str]:
+    """All revisions that this program knows."""
+    return frozenset(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
 
 
 async def current_revision(database: Database) -> str | None:
