@@ -18,11 +18,12 @@ from events.publisher import Publisher
 from queue_service.access import Access, open_access
 from queue_service.api.app import Application
 from queue_service.api.artifact_api import ArtifactApi
+from queue_service.api.attempt_api import AttemptApi
 from queue_service.api.blobs import BlobTransfers
 from queue_service.api.bulk_api import BulkApi
-from queue_service.api.index_api import IndexApi
 from queue_service.api.gate import AccessGate
 from queue_service.api.health import Health
+from queue_service.api.index_api import IndexApi
 from queue_service.api.object_api import ObjectApi
 from queue_service.api.purge_cache_api import PurgeCacheApi
 from queue_service.api.queue import QueueApi
@@ -34,13 +35,13 @@ from queue_service.blobs.urls import PATH as BLOBS
 from queue_service.catalogue import APIS, FEATURES
 from queue_service.clock import Clock, SystemClock
 from queue_service.features.feature import Parts, Running
-from queue_service.loops.outbox_relay import OutboxRelay
 from queue_service.loops.delay import LoopDelay
 from queue_service.loops.loop import Loop
+from queue_service.loops.outbox_relay import OutboxRelay
 from queue_service.loops.schedule import Loops, idle
 from queue_service.loops.worker_removal import WorkerRemoval
-from queue_service.operations import clients as client_operations
 from queue_service.metrics import Watched
+from queue_service.operations import clients as client_operations
 from queue_service.operations import index as index_operations
 from queue_service.operations.due import Sweep
 from queue_service.operations.resolutions import Follower
@@ -95,13 +96,13 @@ class Service:
         self.access: Access
         """Of a process that answers calls, as are ``api``, ``artifacts`` and ``application``."""
         self.api: QueueApi
-        self.application: Application
         self.artifacts: ArtifactApi
+        self.application: Application
         self.loops: Loops
         self.relay: OutboxRelay | None = None
-
         self.health: Health
         self._background: list[Loop] = []
+
     async def __aenter__(self) -> "Service":
         try:
             await self._start()
@@ -130,10 +131,10 @@ class Service:
             self.api = self._open_queue()
         if "loops" in self.roles:
             await self._start_background()
-        features = await self._open_features()
             self._background.extend(self.loops.every)
-        if "api" in self.roles:
+        features = await self._open_features()
         self.health = self._open_health()
+        if "api" in self.roles:
             self.application = await self._open_application(features)
         if not self.database.is_sqlite:
             notifications = Notifications(self.database, self.name)
@@ -167,10 +168,9 @@ class Service:
             for loop in [loop for feature in running for loop in feature.loops]:
                 loop.start()
                 self._on_exit(loop.stop)
-        return running
                 self._background.append(loop)
+        return running
 
-    async def _open_application(self, features: Sequence[Running]) -> Application:
     def _open_health(self) -> Health:
         relay = self.relay
         return Health(
@@ -204,6 +204,7 @@ class Service:
             credentials=gate.known if isinstance(gate, AccessGate) else None,
         )
 
+    async def _open_application(self, features: Sequence[Running]) -> Application:
         issuer, limits = self.access.issuer, self.settings.limits()
         paths = {path: answer for feature in features for path, answer in feature.paths.items()}
         if isinstance(self.blobs, LocalBlobs):
@@ -216,6 +217,7 @@ class Service:
         self._on_exit(bulk.close)
         handlers = (
             self.api,
+            AttemptApi(self.database, self.api.report),
             artifacts,
             ObjectApi(self.database, self.clock, limits, self.blobs),
             workers,

@@ -4,6 +4,8 @@ from typing import Final
 
 from queue_service.api.artifact_api import ArtifactApi
 from queue_service.api.artifact_endpoints import ARTIFACT_ENDPOINTS
+from queue_service.api.attempt_api import AttemptApi
+from queue_service.api.attempt_endpoints import ATTEMPT_ENDPOINTS
 from queue_service.api.auth_api import AuthApi
 from queue_service.api.auth_endpoints import AUTH_ENDPOINTS
 from queue_service.api.bulk_api import BulkApi
@@ -29,6 +31,7 @@ QUEUE: Final = Api(
         Section(QueueApi, QUEUE_ENDPOINTS),
         Section(ArtifactApi, ARTIFACT_ENDPOINTS),
         Section(WorkerApi, WORKER_ENDPOINTS),
+        Section(AttemptApi, ATTEMPT_ENDPOINTS, extension=True),
         Section(BulkApi, BULK_ENDPOINTS, extension=True),
         MONITORING,
     ],

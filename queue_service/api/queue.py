@@ -1,22 +1,27 @@
 """The handlers of the queue's API: what is left of a call after the pipeline has checked it."""
 
+import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+import structlog
+from pydantic import ValidationError
 
 from queue_service.api.creation import creation_of
 from queue_service.api.endpoint import Call
+from queue_service.api.errors import schema_violations
 from queue_service.api.paging import page_of
 from queue_service.auth.temporary import Issuer, named_credentials
 from queue_service.clock import Clock
-from queue_service.core import transitions
+from queue_service.core import attempts, transitions
 from queue_service.core.errors import QueueError, group_not_found, task_not_found
 from queue_service.core.limits import Limits
 from queue_service.core.task import Change, Task
-from queue_service.core.transitions import held
+from queue_service.core.telling import held
 from queue_service.core.workers import WorkerKey
 from queue_service.operations import claims as claiming
 from queue_service.operations import groups as group_operations
@@ -25,11 +30,13 @@ from queue_service.operations.batching import Batcher
 from queue_service.operations.claims import Claimed, WorkRequest
 from queue_service.operations.quarantine import Quarantine
 from queue_service.operations.sightings import Sightings
-from queue_service.operations.tasks import Creation, Rule, TaskCall, with_priority
+from queue_service.operations.tasks import Creation, Rule, TaskCall, shown
 from queue_service.operations.work_desk import WorkDesk
 from queue_service.store import groups, listing, tasks
 from queue_service.store.database import Database, Tx
 from queue_service.store.statements import Connection
+from schemas.attempts import CompletionReport, FailureReport
+from schemas.base import Wire
 from schemas.ids import SLUGID_PATTERN
 from schemas.queue import (
     CancelTaskGroupResponse,
@@ -55,7 +62,10 @@ from schemas.queue import (
 )
 from schemas.task import TaskDefinition, TaskDefinitionAndStatus
 
+logger = structlog.get_logger(__name__)
+
 PlainCall = Call[None]
+Report = TypeVar("Report", bound=Wire)
 _TASK_ID: Final = re.compile(SLUGID_PATTERN)
 
 
@@ -70,17 +80,25 @@ class QueueApi:
         issuer: Issuer,
         *,
         long_poll: float = 20.0,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self._database = database
         self._clock = clock
         self._limits = limits
         self._issuer = issuer
         self._long_poll = long_poll
+        self._jitter = jitter
         # SQLite has one writer, and works in our own thread.
         lanes = 1 if database.is_sqlite else 2
         self._creations = Batcher[Creation, Task](self._run_creations, lanes=lanes)
         self._changes = Batcher[TaskCall, Task](self._run_changes, lanes=lanes)
         self.desk = WorkDesk(self._run_claims, poll_seconds=None if database.is_sqlite else 1.0)
+        self.batches = {
+            "creations": self._creations.sizes,
+            "changes": self._changes.sizes,
+            "claims": self.desk.sizes,
+        }
+        """How many calls share a transaction, by kind."""
         self.sightings = Sightings(database)
         self.quarantine = Quarantine(database, self.desk.dismiss)
         database.subscribe(self.desk.on_signal)
@@ -93,12 +111,6 @@ class QueueApi:
         await self._creations.close()
         await self._changes.close()
         await self.sightings.close()
-        self.batches = {
-            "creations": self._creations.sizes,
-            "changes": self._changes.sizes,
-            "claims": self.desk.sizes,
-        }
-        """How many calls share a transaction, by kind."""
 
     # ---- tasks ----------------------------------------------------------------------------------------
 
@@ -115,7 +127,7 @@ class QueueApi:
             defined = await tasks.definitions(connection, [task_id])
         if task_id not in found or task_id not in defined:
             raise task_not_found(task_id)
-        return with_priority(defined[task_id], found[task_id])
+        return shown(defined[task_id], found[task_id])
 
     async def status(self, call: PlainCall) -> TaskStatusResponse:
         task_id = call.params["taskId"]
@@ -260,7 +272,7 @@ class QueueApi:
         self.sightings.claimed(WorkerKey(task.task_queue_id, body.worker_group, body.worker_id), [task])
         async with self._database.read() as connection:
             defined = await tasks.definitions(connection, [task.task_id])
-        return self._claim_of(Claimed(task, with_priority(defined[task.task_id], task)))
+        return self._claim_of(Claimed(task, shown(defined[task.task_id], task)))
 
     async def reclaim_task(self, call: PlainCall) -> TaskReclaimResponse:
         run_id = call.run_id()
@@ -283,31 +295,37 @@ class QueueApi:
         )
 
     async def report_completed(self, call: PlainCall) -> TaskStatusResponse:
+        told = _optional(CompletionReport, call.payload)
+        if told.success is False:
+            return await self._failed(call, attempts.NOTHING_TOLD)
         run_id = call.run_id()
-        succeeded = not (isinstance(call.payload, dict) and call.payload.get("success") is False)
-        outcome: transitions.Outcome = "completed" if succeeded else "failed"
-        return await self._report(call, lambda task, now: transitions.report(task, run_id, outcome, now))
+        return await self.report(call, lambda task, now: attempts.completed(task, run_id, told, now))
 
     async def report_failed(self, call: PlainCall) -> TaskStatusResponse:
-        run_id = call.run_id()
-        return await self._report(call, lambda task, now: transitions.report(task, run_id, "failed", now))
+        return await self._failed(call, _optional(FailureReport, call.payload))
 
     async def report_exception(self, call: Call[TaskExceptionRequest]) -> TaskStatusResponse:
-        run_id, reason = call.run_id(), call.body.reason
-        return await self._report(
-            call, lambda task, now: transitions.report_exception(task, run_id, reason, now)
+        run_id, told = call.run_id(), call.body
+        return await self.report(
+            call, lambda task, now: attempts.exception(task, run_id, told.reason, told, now)
         )
 
+    async def report(self, call: Call[Any], rule: Rule) -> TaskStatusResponse:
+        """Apply a rule for a caller that the pipeline has authorized."""
+        return _status(await self._changes.submit(TaskCall(call.params["taskId"], rule), weight=call.size))
+
     # ---- parts ----------------------------------------------------------------------------------------
+
+    async def _failed(self, call: PlainCall, told: FailureReport) -> TaskStatusResponse:
+        run_id, jitter = call.run_id(), self._jitter()
+        if told.retry_at is not None and told.retry_at < self._clock.now():
+            logger.info("a retry time in the past is not heeded", retry_at=told.retry_at.isoformat())
+        return await self.report(call, lambda task, now: attempts.failed(task, run_id, told, now, jitter))
 
     async def _change(self, call: Call[Any], rule: Rule) -> TaskStatusResponse:
         """Apply a rule; the caller is authorized when the task is known to exist."""
         task_id = call.params["taskId"]
         return _status(await self._changes.submit(TaskCall(task_id, rule, call.require_for)))
-
-    async def _report(self, call: Call[Any], rule: Rule) -> TaskStatusResponse:
-        """Apply a rule for a caller that the pipeline has authorized."""
-        return _status(await self._changes.submit(TaskCall(call.params["taskId"], rule)))
 
     async def handed_out(
         self, request: WorkRequest, gone: Callable[[], Awaitable[object]], *, seconds: float
@@ -400,6 +418,14 @@ class QueueApi:
         return await self._database.write(lambda tx: claiming.claim(tx, requests, timeout=timeout))
 
 
+def _optional(shape: type[Report], payload: Any) -> Report:
+    """The body of a report, which plain workers do not send. Raises InputValidationError."""
+    try:
+        return shape.model_validate(payload if isinstance(payload, dict) else {})
+    except ValidationError as error:
+        raise schema_violations(error) from None
+
+
 def _status(task: Task) -> TaskStatusResponse:
     return TaskStatusResponse.trusted(status=task.status())
 
@@ -415,7 +441,7 @@ async def _members(connection: Connection, task_ids: Sequence[str]) -> tuple[Tas
     defined = await tasks.definitions(connection, task_ids)
     return tuple(
         TaskDefinitionAndStatus.trusted(
-            status=found[task_id].status(), task=with_priority(defined[task_id], found[task_id])
+            status=found[task_id].status(), task=shown(defined[task_id], found[task_id])
         )
         for task_id in task_ids
         if task_id in found and task_id in defined

@@ -20,7 +20,7 @@ from queue_service.core.workers import (
 )
 from queue_service.operations import workers as operations
 from queue_service.operations.sightings import Sightings
-from queue_service.operations.tasks import with_priority
+from queue_service.operations.tasks import shown
 from queue_service.store import backlog, tasks, workers
 from queue_service.store.backlog import Place
 from queue_service.store.database import Database
@@ -264,7 +264,7 @@ async def _pending(connection: Connection, task_ids: list[str]) -> tuple[Pending
         PendingTask.trusted(
             task_id=task.task_id,
             run_id=task.runs[-1].run_id,
-            task=with_priority(defined[task.task_id], task),
+            task=shown(defined[task.task_id], task),
             inserted=task.runs[-1].scheduled,
         )
         for task in waiting
@@ -284,7 +284,7 @@ async def _claimed(connection: Connection, task_ids: list[str]) -> tuple[Claimed
             worker_group=task.runs[-1].worker_group,
             worker_id=task.runs[-1].worker_id,
             claimed=task.runs[-1].started,
-            task=with_priority(defined[task.task_id], task),
+            task=shown(defined[task.task_id], task),
         )
         for task in running
         if task.state == "running"

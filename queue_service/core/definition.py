@@ -3,7 +3,7 @@
 Rules: ``queue-behaviour.md`` 3.1 (the order of the checks is visible on the wire) and 3.2.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from queue_service.core.access import refuse_wild_scopes
@@ -116,9 +116,19 @@ def unscheduled_task(task_id: str, definition: TaskDefinition) -> Task:
     )
 
 
+def latest_expiry(definition: TaskDefinition) -> datetime:
+    """When the task is forgotten at the latest: it may be kept for some time after its end (X-1)."""
+    retention = definition.retention
+    if retention is None:
+        return definition.expires
+    kept = (retention.completed, retention.canceled, retention.failed)
+    longest = max((duration for duration in kept if duration is not None), default=timedelta())
+    return max(definition.expires, definition.deadline + longest)
+
+
 def equal(one: TaskDefinition, other: TaskDefinition) -> bool:
     """Deep equality of normalised definitions: arrays ordered, objects not, ``true`` is not 1 (3.2)."""
-    return _same(one.to_wire(), other.to_wire())
+    return equal_json(one.to_wire(), other.to_wire())
 
 
 def one_year_after(moment: datetime) -> datetime:
@@ -131,11 +141,12 @@ def one_year_after(moment: datetime) -> datetime:
         return moment.replace(year=moment.year + 1, month=3, day=1)
 
 
-def _same(one: Any, other: Any) -> bool:
+def equal_json(one: Any, other: Any) -> bool:
+    """Deep equality of JSON values: arrays are ordered, objects are not, ``true`` is not 1."""
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+        return one.keys() == other.keys() and all(equal_json(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
+        return len(one) == len(other) and all(map(equal_json, one, other))
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     return bool(one == other)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from queue_service.core.extras import Extras
+from schemas.attempts import AttemptError
 from schemas.messages import Message
 from schemas.task import Priority, Requires, Run, TaskState, TaskStatus
 
@@ -54,6 +55,11 @@ class Task:
     def resolved(self) -> bool:
         return self.state in ("completed", "failed", "exception")
 
+    @property
+    def attempt(self) -> int:
+        """How often it was started, without what was snoozed or cut short by its worker's shutdown (C-2)."""
+        return sum(counts_as_attempt(run) for run in self.runs)
+
     def deadline_passed(self, now: datetime) -> bool:
         return self.deadline <= now
 
@@ -87,6 +93,10 @@ class Change:
     before: Task | None
     after: Task
     messages: tuple[Message, ...] = ()
+    error: AttemptError | None = None
+    """What went wrong with the run that ended; it is kept beside the task, and so is the output."""
+    output: str | None = None
+    """The task's result as JSON."""
 
     @property
     def alters(self) -> bool:
@@ -120,6 +130,11 @@ class Change:
     def claims(self) -> bool:
         """Whether a worker took the run by this change."""
         return self.after.state == "running" and (self.before is None or self.before.state != "running")
+
+
+def counts_as_attempt(run: Run) -> bool:
+    """Whether a run was an attempt, or is one (``seed-systems.md`` C-2)."""
+    return run.started is not None and run.reason_resolved != "worker-shutdown"
 
 
 def nothing(task: Task) -> Change:

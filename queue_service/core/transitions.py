@@ -7,32 +7,14 @@ does not alter the task; repeats tell their messages again.
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Literal, assert_never
 
+from queue_service.core import edits, telling
 from queue_service.core.errors import RequestConflict, run_not_found
 from queue_service.core.task import Change, Task, nothing
-from schemas.messages import (
-    Message,
-    TaskCompletedMessage,
-    TaskDefinedMessage,
-    TaskExceptionMessage,
-    TaskFailedMessage,
-    TaskPendingMessage,
-    TaskPriorityChangedMessage,
-    TaskRunningMessage,
-    TaskTags,
-)
-from schemas.task import (
-    MAX_RUNS,
-    ExceptionReason,
-    Priority,
-    ReasonCreated,
-    ReasonResolved,
-    Run,
-)
+from queue_service.core.telling import Outcome
+from schemas.messages import Message
+from schemas.task import MAX_RUNS, ExceptionReason, Priority, ReasonCreated, ReasonResolved, Run
 from schemas.times import format_time
-
-Outcome = Literal["completed", "failed"]
 
 RETRYING_REASONS: dict[str, ReasonCreated] = {
     "worker-shutdown": "retry",
@@ -47,19 +29,19 @@ RETRYING_REASONS: dict[str, ReasonCreated] = {
 
 def create(unscheduled: Task, now: datetime, *, unmet_dependencies: bool) -> Change:
     """A new task: pending at once unless it waits for dependencies (3.1), its time or a release (C-11)."""
-    defined = _defined(unscheduled)
+    defined = telling.defined(unscheduled)
     if unmet_dependencies or _waits_to_start(unscheduled, now):
         after = unscheduled if unmet_dependencies else _delayed_start(unscheduled)
         return Change(None, after, (defined,))
-    after = _with_new_run(unscheduled, "scheduled", now)
-    return Change(None, after, (defined, _pending(after)))
+    after = edits.with_new_run(unscheduled, "scheduled", now)
+    return Change(None, after, (defined, telling.pending(after)))
 
 
 def repeat_create(task: Task) -> Change:
     """The same createTask again: nothing changes, its messages are told again (3.2)."""
     if len(task.runs) == 1 and task.in_line:
-        return Change(task, task, (_defined(task), _pending(task)))
-    return Change(task, task, (_defined(task),))
+        return Change(task, task, (telling.defined(task), telling.pending(task)))
+    return Change(task, task, (telling.defined(task),))
 
 
 def schedule(task: Task, now: datetime) -> Change:
@@ -100,15 +82,15 @@ def come_due(task: Task, now: datetime) -> Change:
 
 
 def _make_available(task: Task, now: datetime) -> Change:
-    after = replace(task, available_at=None) if task.runs else _with_new_run(task, "scheduled", now)
-    return Change(task, after, (_pending(after),))
+    after = replace(task, available_at=None) if task.runs else edits.with_new_run(task, "scheduled", now)
+    return Change(task, after, (telling.pending(after),))
 
 
 def _schedule(task: Task, now: datetime) -> Change:
     if task.runs:
         return nothing(task)
-    after = _with_new_run(task, "scheduled", now)
-    return Change(task, after, (_pending(after),))
+    after = edits.with_new_run(task, "scheduled", now)
+    return Change(task, after, (telling.pending(after),))
 
 
 # ---- work -------------------------------------------------------------------------------------------
@@ -137,8 +119,8 @@ def claim(
             "taken_until": taken_until,
         }
     )
-    after = replace(_with_last_run(task, claimed), claimed_by_id=by_id)
-    return Change(task, after, (_running(after),))
+    after = replace(edits.with_last_run(task, claimed), claimed_by_id=by_id)
+    return Change(task, after, (telling.running(after),))
 
 
 def claim_by_id(
@@ -166,7 +148,7 @@ def claim_by_id(
         and task.claimed_by_id
         and holder == (worker_group, worker_id)
     ):
-        return Change(task, task, (_running(task),))
+        return Change(task, task, (telling.running(task),))
     raise RequestConflict(
         f"Run {run_id} of task `{task.task_id}` cannot be claimed: it is {run.state}, "
         f"{'the last run' if run is task.last_run else 'not the last run'}, "
@@ -180,19 +162,19 @@ def reclaim(task: Task, run_id: int, now: datetime, taken_until: datetime) -> Ch
     if task.deadline_passed(now):
         raise RequestConflict(_deadline_text(task, "reclaimed"))
     if run is not task.last_run or run.state != "running":
-        raise RequestConflict(_not_running_text(task, run, "reclaimed"))
-    return Change(task, _with_last_run(task, run.model_copy(update={"taken_until": taken_until})))
+        raise RequestConflict(not_running_text(task, run, "reclaimed"))
+    return Change(task, edits.with_last_run(task, run.model_copy(update={"taken_until": taken_until})))
 
 
 def report(task: Task, run_id: int, outcome: Outcome, now: datetime) -> Change:
     """reportCompleted and reportFailed; there is no deadline check, and a repeat tells again (6.4)."""
     run = run_of(task, run_id)
     if run is not task.last_run or run.state not in ("running", outcome):
-        raise RequestConflict(_not_running_text(task, run, f"reported {outcome}"))
+        raise RequestConflict(not_running_text(task, run, f"reported {outcome}"))
     if run.state == outcome:
-        return Change(task, task, (_reported(task, outcome),))
-    after = _resolved(task, outcome, outcome, now)
-    return Change(task, after, (_reported(after, outcome),))
+        return Change(task, task, (telling.reported(task, outcome),))
+    after = edits.resolved(task, outcome, outcome, now)
+    return Change(task, after, (telling.reported(after, outcome),))
 
 
 def report_exception(task: Task, run_id: int, reason: ExceptionReason, now: datetime) -> Change:
@@ -202,10 +184,10 @@ def report_exception(task: Task, run_id: int, reason: ExceptionReason, now: date
         return _end_with_exception(task, reason, now)
     later = task.runs[run_id + 1 :]
     if run.state != "exception" or run.reason_resolved != reason or len(later) > 1:
-        raise RequestConflict(_not_running_text(task, run, f"reported as exception {reason}"))
-    messages: tuple[Message, ...] = (_exception(task, run),)
-    if later and later[0].state == "pending" and later[0].reason_created == RETRYING_REASONS.get(reason):
-        messages = (*messages, _pending(task))
+        raise RequestConflict(not_running_text(task, run, f"reported as exception {reason}"))
+    messages: tuple[Message, ...] = (telling.exception(task, run),)
+    if later and task.in_line and later[0].reason_created == RETRYING_REASONS.get(reason):
+        messages = (*messages, telling.pending(task))
     return Change(task, task, messages)
 
 
@@ -220,17 +202,14 @@ def expire_claim(task: Task, now: datetime) -> Change:
 
 
 def _end_with_exception(task: Task, reason: ReasonResolved, now: datetime) -> Change:
-    """End the running run; append a retry where the reason and the retries left allow it."""
-    ended = task.runs[-1].model_copy(
-        update={"state": "exception", "reason_resolved": reason, "resolved": now}
-    )
+    """End the running run; append a retry where the reason, the retries left and the runs allow it."""
     retry_reason = RETRYING_REASONS.get(reason)
-    if retry_reason is None or task.retries_left == 0:
-        after = replace(_with_last_run(task, ended), ever_resolved=True)
-        return Change(task, after, (_exception(after, ended),))
-    retried = replace(_with_last_run(task, ended), retries_left=task.retries_left - 1)
-    after = _with_new_run(retried, retry_reason, now)
-    return Change(task, after, (_exception(after, ended), _pending(after)))
+    if retry_reason is None or task.retries_left == 0 or not edits.may_have_another_run(task):
+        after = edits.resolved(task, "exception", reason, now)
+        return Change(task, after, (telling.exception(after, after.runs[-1]),))
+    ended = edits.with_run_ended(task, "exception", reason, now)
+    after = edits.with_new_run(replace(ended, retries_left=task.retries_left - 1), retry_reason, now)
+    return Change(task, after, (telling.exception(after, ended.runs[-1]), telling.pending(after)))
 
 
 # ---- ending from outside, and starting again --------------------------------------------------------
@@ -247,33 +226,31 @@ def cancel_member(task: Task, now: datetime) -> Change:
     run = task.last_run
     if task.resolved:
         if run is not None and run.reason_resolved == "canceled":
-            return Change(task, task, (_exception(task, run),))
+            return Change(task, task, (telling.exception(task, run),))
         return nothing(task)
-    after = _forced_exception(task, "canceled", now)
-    return Change(task, after, (_exception(after, after.runs[-1]),))
+    after = edits.resolved(task, "exception", "canceled", now)
+    return Change(task, after, (telling.exception(after, after.runs[-1]),))
 
 
 def pass_deadline(task: Task, now: datetime) -> Change:
     """The deadline passed before the task was resolved; worker ids are never told (6.6)."""
     if task.resolved or task.deadline > now:
         return nothing(task)
-    after = _forced_exception(task, "deadline-exceeded", now)
-    message = TaskExceptionMessage.trusted(
-        status=after.status(), task=_tags(after), run_id=after.runs[-1].run_id
-    )
-    return Change(task, after, (message,))
+    after = edits.resolved(task, "exception", "deadline-exceeded", now)
+    return Change(task, after, (telling.past_deadline(after),))
 
 
 def rerun(task: Task, now: datetime) -> Change:
     """rerunTask: a new run for a task that is resolved or was never scheduled (6.2).
 
-    A run that is delayed becomes available at once (``seed-systems.md`` O-3).
+    A run that is delayed becomes available at once, and an attempt is added to those that are used up
+    (``seed-systems.md`` O-3).
     """
     _refuse_after_deadline(task, now, "rerun")
     if task.state == "running":
         return nothing(task)
     if task.in_line:
-        return Change(task, task, (_pending(task),))
+        return Change(task, task, (telling.pending(task),))
     if task.state == "pending":
         return _make_available(task, now)
     if len(task.runs) >= MAX_RUNS:
@@ -281,8 +258,11 @@ def rerun(task: Task, now: datetime) -> Change:
             f"Task `{task.task_id}` has {MAX_RUNS} runs, which is the most a task may have."
         )
     retries_left = min(task.retries, MAX_RUNS - 1 - len(task.runs))
-    after = _with_new_run(replace(task, retries_left=retries_left), "rerun", now)
-    return Change(task, after, (_pending(after),))
+    extras = task.extras
+    if extras is not None and task.attempt >= extras.max_attempts:
+        extras = replace(extras, max_attempts=extras.max_attempts + 1)
+    after = edits.with_new_run(replace(task, retries_left=retries_left, extras=extras), "rerun", now)
+    return Change(task, after, (telling.pending(after),))
 
 
 def change_priority(task: Task, priority: Priority, now: datetime) -> Change:
@@ -294,10 +274,7 @@ def change_priority(task: Task, priority: Priority, now: datetime) -> Change:
     if task.priority == priority:
         raise RequestConflict(f"Task `{task.task_id}` already has priority `{priority}`.")
     after = replace(task, priority=priority)
-    message = TaskPriorityChangedMessage.trusted(
-        status=after.status(), old_priority=task.priority, new_priority=priority
-    )
-    return Change(task, after, (message,))
+    return Change(task, after, (telling.priority_changed(after, task.priority),))
 
 
 def change_member_priority(task: Task, priority: Priority, now: datetime) -> Change:
@@ -317,13 +294,6 @@ def run_of(task: Task, run_id: int) -> Run:
     return task.runs[run_id]
 
 
-def held(run: Run) -> tuple[str, str, datetime]:
-    """Worker group, worker id and ``takenUntil`` of a run that a worker has, or had."""
-    if run.worker_group is None or run.worker_id is None or run.taken_until is None:
-        raise ValueError(f"run {run.run_id} is {run.state} and was never claimed")
-    return run.worker_group, run.worker_id, run.taken_until
-
-
 def _refuse_after_deadline(task: Task, now: datetime, verb: str) -> None:
     if task.deadline_passed(now):
         raise RequestConflict(_deadline_text(task, verb))
@@ -333,97 +303,8 @@ def _deadline_text(task: Task, verb: str) -> str:
     return f"Task `{task.task_id}` cannot be {verb}: its deadline {task.deadline.isoformat()} has passed."
 
 
-def _not_running_text(task: Task, run: Run, verb: str) -> str:
+def not_running_text(task: Task, run: Run, verb: str) -> str:
+    """Why nothing can be reported of a run."""
     reason = f" ({run.reason_resolved})" if run.reason_resolved else ""
     place = "" if run is task.last_run else f", and run {len(task.runs) - 1} came after it"
     return f"Run {run.run_id} of task `{task.task_id}` cannot be {verb}: it is {run.state}{reason}{place}."
-
-
-def _with_last_run(task: Task, run: Run) -> Task:
-    return replace(task, runs=(*task.runs[:-1], run))
-
-
-def _with_new_run(task: Task, reason: ReasonCreated, now: datetime) -> Task:
-    run = Run.trusted(run_id=len(task.runs), state="pending", reason_created=reason, scheduled=now)
-    return replace(task, runs=(*task.runs, run), claimed_by_id=False, available_at=None)
-
-
-def _resolved(task: Task, state: Outcome, reason: ReasonResolved, now: datetime) -> Task:
-    run = task.runs[-1].model_copy(update={"state": state, "reason_resolved": reason, "resolved": now})
-    return replace(_with_last_run(task, run), ever_resolved=True)
-
-
-def _forced_exception(task: Task, reason: ReasonResolved, now: datetime) -> Task:
-    """End the last run in place, or make a run that only carries the exception."""
-    if task.runs:
-        ended = task.runs[-1].model_copy(
-            update={"state": "exception", "reason_resolved": reason, "resolved": now}
-        )
-        return replace(_with_last_run(task, ended), ever_resolved=True, available_at=None)
-    carrier = Run.trusted(
-        run_id=0,
-        state="exception",
-        reason_created="exception",
-        reason_resolved=reason,
-        scheduled=now,
-        resolved=now,
-    )
-    return replace(task, runs=(carrier,), ever_resolved=True, available_at=None)
-
-
-def _tags(task: Task) -> TaskTags:
-    return TaskTags.trusted(tags=dict(task.tags))
-
-
-def _defined(task: Task) -> TaskDefinedMessage:
-    """Always the status before scheduling: no runs, all retries left (3.3)."""
-    new = not task.runs and task.retries_left == task.retries
-    status = (task if new else replace(task, runs=(), retries_left=task.retries)).status()
-    return TaskDefinedMessage.trusted(status=status, task=_tags(task))
-
-
-def _pending(task: Task) -> TaskPendingMessage:
-    return TaskPendingMessage.trusted(status=task.status(), task=_tags(task), run_id=task.runs[-1].run_id)
-
-
-def _running(task: Task) -> TaskRunningMessage:
-    run = task.runs[-1]
-    worker_group, worker_id, taken_until = held(run)
-    return TaskRunningMessage.trusted(
-        status=task.status(),
-        task=_tags(task),
-        run_id=run.run_id,
-        worker_group=worker_group,
-        worker_id=worker_id,
-        taken_until=taken_until,
-    )
-
-
-def _reported(task: Task, outcome: Outcome) -> TaskCompletedMessage | TaskFailedMessage:
-    run = task.runs[-1]
-    kind: type[TaskCompletedMessage | TaskFailedMessage]
-    match outcome:
-        case "completed":
-            kind = TaskCompletedMessage
-        case "failed":
-            kind = TaskFailedMessage
-        case _:
-            assert_never(outcome)
-    worker_group, worker_id, _ = held(run)
-    return kind.trusted(
-        status=task.status(),
-        task=_tags(task),
-        run_id=run.run_id,
-        worker_group=worker_group,
-        worker_id=worker_id,
-    )
-
-
-def _exception(task: Task, run: Run) -> TaskExceptionMessage:
-    return TaskExceptionMessage.trusted(
-        status=task.status(),
-        task=_tags(task),
-        run_id=run.run_id,
-        worker_group=run.worker_group,
-        worker_id=run.worker_id,
-    )

@@ -10,7 +10,7 @@ from queue_service.core.task import Task
 from queue_service.core.workers import WorkerKey
 from queue_service.operations import due
 from queue_service.operations.ledger import Ledger
-from queue_service.operations.tasks import with_priority
+from queue_service.operations.tasks import shown
 from queue_service.store import claims, tasks
 from queue_service.store.database import Tx
 from schemas.task import TaskDefinition
@@ -72,7 +72,7 @@ async def claim(tx: Tx, requests: Sequence[WorkRequest], *, timeout: timedelta) 
                 worker_id=request.worker_id,
             )
             task = ledger.apply(change)
-            claimed.append(Claimed(task, with_priority(definitions[task.task_id], task)))
+            claimed.append(Claimed(task, shown(definitions[task.task_id], task)))
         outcomes.append(claimed)
     await ledger.write(tx)
     return outcomes

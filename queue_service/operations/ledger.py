@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from queue_service.core.run_steps import Step, run_steps
 from queue_service.core.task import Change, Task
-from queue_service.store import dependencies, outbox, tasks
+from queue_service.store import attempts, dependencies, outbox, tasks
 from queue_service.store.database import Tx
 from schemas.task import TaskState
 
@@ -22,6 +22,7 @@ class Ledger:
         self._ended: list[tuple[str, TaskState]] = []
         self._outgoing: list[outbox.Outgoing] = []
         self._steps: list[Step] = []
+        self._reports: list[Change] = []
 
     def get(self, task_id: str) -> Task | None:
         """The task with all changes so far."""
@@ -31,6 +32,8 @@ class Ledger:
         """Take a change of a loaded task; ``caused_by`` as in :func:`outbox.messages_of`."""
         self.tell(change, caused_by=caused_by)
         self._steps.extend(run_steps(change))
+        if change.error is not None or change.output is not None:
+            self._reports.append(change)
         task = change.after
         if change.resolves:
             self._ended.append((task.task_id, task.state))
@@ -48,10 +51,12 @@ class Ledger:
         self._outgoing.append(outgoing)
 
     async def write(self, tx: Tx) -> None:
-        """Save every altered task, list the ends, and record all messages."""
+        """Save every altered task, keep what was reported, list the ends, and record all messages."""
         await tasks.save(
             tx, [Change(self._loaded[task_id], after) for task_id, after in self._current.items()]
         )
+        if self._reports:
+            await attempts.record(tx, self._reports)
         await dependencies.insert_resolutions(tx, self._ended)
         await outbox.record(tx, self._outgoing)
         tx.count(self._steps)

@@ -124,7 +124,9 @@ def _wanted_groups(creations: Sequence[Creation], margin: timedelta) -> list[Tas
     for creation in creations:
         definition = creation.definition
         mine = TaskGroup(
-            definition.task_group_id, definition.scheduler_id, _later(definition.expires, margin)
+            definition.task_group_id,
+            definition.scheduler_id,
+            _later(definitions.latest_expiry(definition), margin),
         )
         first = wanted.setdefault(mine.task_group_id, mine)
         if first.scheduler_id == mine.scheduler_id and first.expires < mine.expires:
@@ -166,8 +168,9 @@ def _create(
     )
     task = definitions.unscheduled_task(creation.task_id, definition)
     change = transitions.create(task, now, unmet_dependencies=bool(unmet))
+    expires = definitions.latest_expiry(definition)
     awaited = [
-        (Edge(required, creation.task_id, definition.requires), required not in unmet, definition.expires)
+        (Edge(required, creation.task_id, definition.requires), required not in unmet, expires)
         for required in definition.dependencies
     ]
     return change, awaited
@@ -175,7 +178,7 @@ def _create(
 
 def _repeat(task: Task, stored: TaskDefinition, sent: TaskDefinition) -> Change:
     """The stored *current* priority takes part in the comparison (``queue-behaviour.md`` 3.2)."""
-    if not definitions.equal(with_priority(stored, task), sent):
+    if not definitions.equal(_with_priority(stored, task), sent):
         raise RequestConflict(
             f"Task `{task.task_id}` already exists with another definition "
             f"(created {format_time(stored.created)}, taskGroupId `{stored.task_group_id}`)."
@@ -183,8 +186,14 @@ def _repeat(task: Task, stored: TaskDefinition, sent: TaskDefinition) -> Change:
     return transitions.repeat_create(task)
 
 
-def with_priority(definition: TaskDefinition, task: Task) -> TaskDefinition:
-    """The definition as it is shown: the priority is the task's current one."""
+def _with_priority(definition: TaskDefinition, task: Task) -> TaskDefinition:
     if definition.priority == task.priority:
         return definition
     return definition.model_copy(update={"priority": task.priority})
+
+
+def shown(definition: TaskDefinition, task: Task) -> TaskDefinition:
+    """The definition as it is shown: priority and ``expires`` are the task's current ones."""
+    if definition.priority == task.priority and definition.expires == task.expires:
+        return definition
+    return definition.model_copy(update={"priority": task.priority, "expires": task.expires})

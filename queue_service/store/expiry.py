@@ -1,5 +1,6 @@
 """Deleting what has expired (``queue-behaviour.md`` 11), in batches."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -11,9 +12,11 @@ from queue_service.store.statements import Connection
 from queue_service.store.tables import (
     UNRESOLVED,
     artifacts,
+    attempt_errors,
     task_definitions,
     task_dependencies,
     task_groups,
+    task_outputs,
     tasks,
 )
 from queue_service.store.types import Milliseconds
@@ -38,6 +41,8 @@ DELETE_TASKS: Final = delete(tasks).where(tasks.c.task_id.in_(select(_ids.c.task
 DELETE_DEFINITIONS: Final = delete(task_definitions).where(
     task_definitions.c.task_id.in_(select(_ids.c.task_id))
 )
+DELETE_ERRORS: Final = delete(attempt_errors).where(attempt_errors.c.task_id.in_(select(_ids.c.task_id)))
+DELETE_OUTPUTS: Final = delete(task_outputs).where(task_outputs.c.task_id.in_(select(_ids.c.task_id)))
 DELETE_GROUPS: Final = (
     delete(task_groups)
     .where(
@@ -76,9 +81,14 @@ async def delete_tasks(tx: Tx, before: datetime, limit: int) -> int:
     found = await tx.connection.execute(EXPIRED_TASKS, {"before": before, "wanted": limit})
     task_ids = list(found.scalars())
     if task_ids:
-        await tx.connection.execute(DELETE_TASKS, _ids.of(task_ids))
-        await tx.connection.execute(DELETE_DEFINITIONS, _ids.of(task_ids))
+        await forget(tx, task_ids)
     return len(task_ids)
+
+
+async def forget(tx: Tx, task_ids: Sequence[str]) -> None:
+    """Delete tasks with all that is kept beside them but their artifacts and dependencies."""
+    for statement in (DELETE_TASKS, DELETE_DEFINITIONS, DELETE_ERRORS, DELETE_OUTPUTS):
+        await tx.connection.execute(statement, _ids.of(task_ids))
 
 
 async def delete_groups(tx: Tx, before: datetime, limit: int) -> int:

@@ -100,6 +100,7 @@ _MUTABLE: Final = (
     "worker",
     "available_at",
     "extras",
+    "expires",
 )
 
 _created = Rows("given", **_COLUMN_TYPES)
@@ -201,6 +202,7 @@ def _announce(tx: Tx, changes: Iterable[Change]) -> None:
             tx.announce(TimerSet("delay", after.available_at))
         if change.before is None:
             tx.announce(TimerSet("deadline", after.deadline))
+        if change.before is None or change.before.expires != after.expires:
             tx.announce(TimerSet("expiry", after.expires))
 
 
@@ -245,7 +247,6 @@ def _created_row(tx: Tx, change: Change) -> dict[str, Any]:
         "project_id": task.project_id,
         "task_group_id": task.task_group_id,
         "deadline": to_ms(task.deadline),
-        "expires": to_ms(task.expires),
         "requires": task.requires,
         "retries": task.retries,
         "routes": to_json(task.routes).decode(),
@@ -257,6 +258,7 @@ def _changed_row(tx: Tx, change: Change) -> dict[str, Any]:
     task = change.after
     run = task.last_run
     holds = run is not None and run.state == "running" and run.taken_until is not None
+    extras = None if task.extras is None else _EXTRAS.dump_json(task.extras, exclude_defaults=True).decode()
     return {
         "task_id": task.task_id,
         "version": task.version,
@@ -270,9 +272,8 @@ def _changed_row(tx: Tx, change: Change) -> dict[str, Any]:
         "runs": _RUNS.dump_json(task.runs, by_alias=True, exclude_none=True).decode(),
         "worker": f"{run.worker_group}/{run.worker_id}" if holds and run else None,
         "available_at": None if task.available_at is None else to_ms(task.available_at),
-        "extras": None
-        if task.extras is None
-        else _EXTRAS.dump_json(task.extras, exclude_defaults=True).decode(),
+        "extras": extras,
+        "expires": to_ms(task.expires),
     }
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from queue_service.api.apis import CORE_APIS
 from queue_service.api.app import Application
 from queue_service.api.artifact_api import ArtifactApi
+from queue_service.api.attempt_api import AttemptApi
 from queue_service.api.auth_api import AuthApi
 from queue_service.api.bulk_api import BulkApi
 from queue_service.api.directory import CachedDirectory
@@ -78,6 +79,7 @@ class RunningQueue:
         self.bulk = BulkApi(self.database, self.limits, self.api)
         handlers = (
             self.api,
+            AttemptApi(self.database, self.api.report),
             self.artifacts,
             ObjectApi(self.database, clock, self.limits, self.blobs),
             workers,

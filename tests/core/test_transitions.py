@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from events.exchanges import exchange_for
-from queue_service.core import transitions
+from queue_service.core import telling, transitions
 from queue_service.core.errors import QueueError
 from queue_service.core.task import Task
 from schemas.messages import Message
@@ -215,9 +215,9 @@ def test_a_reclaim_keeps_the_claim_by_id() -> None:
 
 def test_held_names_a_run_that_no_worker_had() -> None:
     with pytest.raises(ValueError, match="run 0 is pending and was never claimed"):
-        transitions.held(STATES["pending"].runs[0])
+        telling.held(STATES["pending"].runs[0])
 
 
 def test_the_worker_of_a_running_run_is_the_one_that_claimed_it() -> None:
     run = STATES["running"].runs[0]
-    assert transitions.held(run)[:2] == (WORKER["workerGroup"], WORKER["workerId"])
+    assert telling.held(run)[:2] == (WORKER["workerGroup"], WORKER["workerId"])

@@ -56,7 +56,7 @@ IDS = '[{"task_id": "task100007"}]'
 CHANGED = (
     '[{"task_id": "task100007", "version": 1, "queue_order": null, "state": "running", "priority": 1,'
     ' "taken_until": 1, "retries_left": 5, "ever_resolved": 0, "claimed_by_id": 0, "runs": "[]",'
-    ' "worker": null}]'
+    ' "worker": null, "available_at": null, "extras": null, "expires": 1714564800000}]'
 )
 EDGES = '[{"required_task_id": "task100007", "dependent_task_id": "task100014"}]'
 ARTIFACT = '[{"task_id": "task100007", "run_id": 0, "name": "public/file1"}]'
