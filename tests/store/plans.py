@@ -34,7 +34,7 @@ async def sqlite_plan(connection: AsyncConnection, statement: Executable, values
     sql, given = _compiled(connection, statement, values)
     rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", tuple(given))
     details = [row.detail for row in rows]
-    derived = {detail.split()[1] for detail in details if detail.startswith("CO-ROUTINE")}
+    derived = {detail.split()[1] for detail in details if detail.startswith(("CO-ROUTINE", "MATERIALIZE"))}
     indexes, scanned = set(), set()
     for detail in details:
         words = detail.split()

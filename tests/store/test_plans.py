@@ -82,8 +82,13 @@ HOT: Final[dict[str, Hot]] = {
     "PICK_PENDING": Hot(
         claims.PICK_PENDING,
         {"task_queue_id": "prov/type3", "now": NOW, "wanted": 32},
-        {"tasks_pending", "tasks_delayed_in_queue"},
-        {"tasks_pending", "tasks_delayed_in_queue"},
+        {
+            "tasks_pending",
+            "tasks_delayed_in_queue",
+            "sqlite_autoindex_task_queues_1",
+            "sqlite_autoindex_task_lanes_1",
+        },
+        {"tasks_pending", "tasks_delayed_in_queue", "task_queues_pkey", "task_lanes_turn"},
         in_order_of="line",  # which the statement itself makes
     ),
     "PICK_DUE": Hot(delays.PICK_DUE, DUE, {"tasks_delayed"}, {"tasks_delayed"}),
