@@ -323,7 +323,7 @@ class OutboxRelay:
     async def _wait(self) -> None:
         wait = self._idle
         if self._retries.some:
-            wait = min(wait, self._retries.wait(self._time()))
+            wait = min(wait, max(FIRST_PAUSE, self._retries.wait(self._time())))
         try:
             async with asyncio.timeout(wait):
                 await self._nudged.wait()
