@@ -10,6 +10,10 @@ from events.bindings import (
     ClientCreated,
     ClientDeleted,
     ClientUpdated,
+    HookCreated,
+    HookDeleted,
+    HookUpdated,
+    KvChanged,
     RoleCreated,
     RoleDeleted,
     RoleUpdated,
@@ -23,6 +27,7 @@ from events.bindings import (
     TaskPending,
     TaskPriorityChanged,
     TaskRunning,
+    WorksetMemberDead,
     bind,
 )
 from events.errors import BrokerUnavailable, EventsError, UndecodableMessage
@@ -39,6 +44,10 @@ __all__ = [
     "ClientUpdated",
     "Delivery",
     "EventsError",
+    "HookCreated",
+    "HookDeleted",
+    "HookUpdated",
+    "KvChanged",
     "Listener",
     "RoleCreated",
     "RoleDeleted",
@@ -54,5 +63,6 @@ __all__ = [
     "TaskPriorityChanged",
     "TaskRunning",
     "UndecodableMessage",
+    "WorksetMemberDead",
     "bind",
 ]

@@ -14,7 +14,7 @@ from events import keys
 from events.exchanges import MAX_KEY_BYTES, Exchange, exchange_for
 from events.keys import ANY_WORD, ANY_WORDS
 from events.messages import ROUTE_PREFIX
-from schemas import messages
+from schemas import hooks, kv, messages, worksets
 from schemas.messages import Message
 
 M = TypeVar("M")
@@ -148,7 +148,7 @@ class GroupBinding(_Declared[P]):
 
 @dataclass(frozen=True, kw_only=True)
 class AccessBinding(_Declared[P]):
-    """Messages about clients and roles. Their routing key says nothing, so there is nothing to filter by."""
+    """Messages of services beside the queue. Their routing key says nothing: there is nothing to filter by."""
 
 
 class TaskDefined(TaskBinding[messages.TaskDefinedMessage]):
@@ -253,7 +253,51 @@ class RoleDeleted(AccessBinding[messages.RoleDeletedMessage]):
     declared = exchange_for(messages.RoleDeletedMessage)
 
 
-AnyBinding = type[TaskBinding[Any]] | type[GroupBinding[Any]] | type[AccessBinding[Any]]
+class HookCreated(AccessBinding[hooks.HookCreatedMessage]):
+    """There is a new hook."""
+
+    declared = exchange_for(hooks.HookCreatedMessage)
+
+
+class HookUpdated(AccessBinding[hooks.HookUpdatedMessage]):
+    """A hook was changed."""
+
+    declared = exchange_for(hooks.HookUpdatedMessage)
+
+
+class HookDeleted(AccessBinding[hooks.HookDeletedMessage]):
+    """A hook is no more."""
+
+    declared = exchange_for(hooks.HookDeletedMessage)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamespaceBinding(_Declared[P]):
+    """Messages about namespaces of tenants. In ``namespace`` words may be ``*``, and the last ones ``#``."""
+
+    tenant: str | None = None
+    namespace: str | None = None
+    routing_key_kind: str | None = "primary"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KvChanged(NamespaceBinding[kv.KvChangedMessage]):
+    """A value was put or deleted, or it expired."""
+
+    declared = exchange_for(kv.KvChangedMessage)
+
+    op: str | None = None
+
+
+class WorksetMemberDead(NamespaceBinding[worksets.WorksetMemberDeadMessage]):
+    """A member of a workset was delivered too often."""
+
+    declared = exchange_for(worksets.WorksetMemberDeadMessage)
+
+
+AnyBinding = (
+    type[TaskBinding[Any]] | type[GroupBinding[Any]] | type[AccessBinding[Any]] | type[NamespaceBinding[Any]]
+)
 
 BINDINGS: Final[Mapping[str, AnyBinding]] = {
     binding.declared.name: binding
@@ -275,6 +319,11 @@ BINDINGS: Final[Mapping[str, AnyBinding]] = {
         RoleCreated,
         RoleUpdated,
         RoleDeleted,
+        HookCreated,
+        HookUpdated,
+        HookDeleted,
+        KvChanged,
+        WorksetMemberDead,
     )
 }
 """The binding classes by the short names of their exchanges, such as ``task-completed``."""

@@ -1,106 +1,30 @@
-"""Declarations of the exchanges: what is published where, under which routing key.
+"""The exchanges of all services: what is published where, under which routing key.
 
-Rules: ``queue-behaviour.md`` 10. Bindings, keys, the reference and the documentation all follow from the
-declarations below. Another service adds its own tuple of :class:`Exchange`, with its own prefix, and is
-listed in :data:`EXCHANGES`.
+Rules: ``queue-behaviour.md`` 10. A feature declares its own in a module beside this one; all are listed in
+:data:`EXCHANGES`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import Final
 
 from pydantic.alias_generators import to_snake
 
+from events.declaration import ABSENT, KIND, MAX_KEY_BYTES, RESERVED, Exchange, Word
+from events.hooks import HOOK_EXCHANGES
+from events.kv import KV_EXCHANGES
 from schemas import messages
 from schemas.messages import Message
 
-MAX_KEY_BYTES: Final = 255
-"""A routing key is an AMQP short string."""
-
-ABSENT: Final = "_"
-"""The word of an optional value that a message does not have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """One entry of a routing key.
-
-    ``source`` is the path of the value in the payload. An optional word whose source the payload does not
-    have is always absent.
-    """
-
-    name: str
-    summary: str
-    max_size: int
-    required: bool = True
-    multiple_words: bool = False
-    constant: str | None = None
-    source: str = ""
-
-    @property
-    def parameter(self) -> str:
-        """The name in Python: ``taskId`` is ``task_id``."""
-        return to_snake(self.name)
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """A durable topic exchange that carries one kind of message.
-
-    ``routes`` is the CC rule: whether a message is also routed as ``route.<route>`` for every route of its
-    task. Raises ValueError when the longest possible routing key exceeds 255 bytes, or when a required word
-    has no value in the payload.
-    """
-
-    prefix: str
-    name: str
-    payload: type[Message]
-    words: tuple[Word, ...]
-    title: str
-    description: str
-    routes: bool = False
-    getters: tuple[Callable[[Message], object], ...] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        longest = sum(word.max_size for word in self.words) + len(self.words) - 1
-        if longest > MAX_KEY_BYTES:
-            raise ValueError(
-                f"{self.name}: a routing key may take {longest} bytes, the limit is {MAX_KEY_BYTES}"
-            )
-        for word in self.words[:-1]:
-            if word.multiple_words:
-                raise ValueError(f"{self.name}: only the last word may stand for several, not {word.name}")
-        object.__setattr__(self, "getters", tuple(self._getter(word) for word in self.words))
-
-    @property
-    def full_name(self) -> str:
-        """The name on the broker."""
-        return self.prefix + self.name
-
-    def word(self, parameter: str) -> Word:
-        """The word with this Python name. Raises ValueError, naming the words there are."""
-        for word in self.words:
-            if word.parameter == parameter:
-                return word
-        known = ", ".join(word.parameter for word in self.words)
-        raise ValueError(f"{parameter}: {self.name} has no such word; expected one of {known}")
-
-    def _getter(self, word: Word) -> Callable[[Message], object]:
-        constant = word.constant
-        if constant is not None:
-            return lambda payload: constant
-        if word.source.partition(".")[0] in self.payload.model_fields:
-            return attrgetter(word.source)
-        if word.required:
-            raise ValueError(f"{self.name}: {self.payload.__name__} has no {word.source!r} for {word.name}")
-        return lambda payload: None
-
-
-_KIND = Word("routingKeyKind", "Kind of the key, always `primary`.", 7, constant="primary")
-_RESERVED = Word(
-    "reserved", "Room for later words; match it with `#`.", 1, required=False, multiple_words=True
-)
+__all__ = [
+    "ABSENT",
+    "AUTH_EXCHANGES",
+    "EXCHANGES",
+    "MAX_KEY_BYTES",
+    "QUEUE_EXCHANGES",
+    "Exchange",
+    "Word",
+    "exchange_for",
+    "find_exchange",
+]
 
 
 def _task_words(*required: str) -> tuple[Word, ...]:
@@ -113,7 +37,7 @@ def _task_words(*required: str) -> tuple[Word, ...]:
         return Word(name, summary, size, source="status." + to_snake(name))
 
     return (
-        _KIND,
+        KIND,
         of_status("taskId", "Id of the task.", 22),
         of_message("runId", "Number of the run the message is about.", 3),
         of_message("workerGroup", "Group of the worker that holds or held the run.", 38),
@@ -122,15 +46,15 @@ def _task_words(*required: str) -> tuple[Word, ...]:
         of_status("workerType", "Second half of the task queue id.", 38),
         of_status("schedulerId", "Scheduler that manages the task.", 38),
         of_status("taskGroupId", "Group the task belongs to.", 22),
-        _RESERVED,
+        RESERVED,
     )
 
 
 _GROUP_WORDS = (
-    _KIND,
+    KIND,
     Word("taskGroupId", "Id of the task group.", 22, source="task_group_id"),
     Word("schedulerId", "Scheduler that manages the group.", 38, source="scheduler_id"),
-    _RESERVED,
+    RESERVED,
 )
 
 _RUN = ("runId",)
@@ -255,7 +179,7 @@ AUTH_EXCHANGES: Final[tuple[Exchange, ...]] = (
         _AUTH,
         "client-created",
         messages.ClientCreatedMessage,
-        (_RESERVED,),
+        (RESERVED,),
         "Client created",
         "There is a new client.",
     ),
@@ -263,7 +187,7 @@ AUTH_EXCHANGES: Final[tuple[Exchange, ...]] = (
         _AUTH,
         "client-updated",
         messages.ClientUpdatedMessage,
-        (_RESERVED,),
+        (RESERVED,),
         "Client updated",
         "A client has other properties or another access token, or was enabled or disabled.",
     ),
@@ -271,7 +195,7 @@ AUTH_EXCHANGES: Final[tuple[Exchange, ...]] = (
         _AUTH,
         "client-deleted",
         messages.ClientDeletedMessage,
-        (_RESERVED,),
+        (RESERVED,),
         "Client deleted",
         "A client is no more: somebody deleted it, or it expired and was to be deleted then.",
     ),
@@ -279,7 +203,7 @@ AUTH_EXCHANGES: Final[tuple[Exchange, ...]] = (
         _AUTH,
         "role-created",
         messages.RoleCreatedMessage,
-        (_RESERVED,),
+        (RESERVED,),
         "Role created",
         "There is a new role.",
     ),
@@ -287,7 +211,7 @@ AUTH_EXCHANGES: Final[tuple[Exchange, ...]] = (
         _AUTH,
         "role-updated",
         messages.RoleUpdatedMessage,
-        (_RESERVED,),
+        (RESERVED,),
         "Role updated",
         "A role has other scopes or another description.",
     ),
@@ -295,14 +219,19 @@ AUTH_EXCHANGES: Final[tuple[Exchange, ...]] = (
         _AUTH,
         "role-deleted",
         messages.RoleDeletedMessage,
-        (_RESERVED,),
+        (RESERVED,),
         "Role deleted",
         "A role is no more.",
     ),
 )
 """The exchanges of the auth service."""
 
-EXCHANGES: Final[tuple[Exchange, ...]] = (*QUEUE_EXCHANGES, *AUTH_EXCHANGES)
+EXCHANGES: Final[tuple[Exchange, ...]] = (
+    *QUEUE_EXCHANGES,
+    *AUTH_EXCHANGES,
+    *HOOK_EXCHANGES,
+    *KV_EXCHANGES,
+)
 """The exchanges of all services."""
 
 _BY_PAYLOAD: Final = {exchange.payload: exchange for exchange in EXCHANGES}

@@ -107,7 +107,7 @@ def _section(exchange: Exchange) -> str:
             exchange.description,
             "",
             f"* Exchange: `{exchange.full_name}`",
-            f"* Message: `schemas.messages.{exchange.payload.__name__}`, "
+            f"* Message: `{exchange.payload.__module__}.{exchange.payload.__name__}`, "
             f"schema [`{exchange.payload.schema_name}.json`](schemas/{exchange.payload.schema_name}.json)",
             f"* Binding: `events.{binding.__name__}(…)`{route}",
             "",

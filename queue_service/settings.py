@@ -145,6 +145,11 @@ class Settings(BaseSettings):
         max_length=200,
         description="Durable queue in which these messages wait; all processes share it.",
     )
+    hook_denied_exchanges: str = Field(
+        default="exchange/taskcluster-hooks/.*",
+        description="Regular expressions, separated by commas; no hook may be bound to an exchange whose "
+        "name begins with what one of them matches.",
+    )
     relay_lease: float = Field(
         default=10,
         ge=1,
@@ -297,6 +302,16 @@ class Settings(BaseSettings):
                 raise ValueError(f"expected names of exchanges, separated by commas, got {name!r}")
         return value
 
+    @field_validator("hook_denied_exchanges")
+    @classmethod
+    def _patterns(cls, value: str) -> str:
+        for pattern in _listed(value):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        return value
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -352,6 +367,11 @@ class Settings(BaseSettings):
     def removal_exchanges(self) -> tuple[str, ...]:
         """The names in ``worker_removal_exchanges``."""
         return _listed(self.worker_removal_exchanges)
+
+    @property
+    def denied_exchanges(self) -> tuple[re.Pattern[str], ...]:
+        """The patterns in ``hook_denied_exchanges``."""
+        return tuple(re.compile(pattern) for pattern in _listed(self.hook_denied_exchanges))
 
     def limits(self) -> Limits:
         """The numbers of the rules."""

@@ -7,6 +7,7 @@ import structlog
 
 from queue_service.core.limits import Limits
 from tests.api.databases import PostgresDatabase, SqliteDatabase
+from tests.api.hooked import RunningHooks, running_hooks
 from tests.api.manual_clock import ManualClock
 from tests.api.running_queue import RunningQueue
 from tests.api.secured_queue import SecuredQueue
@@ -116,3 +117,17 @@ async def other_process(
     await running.begin()
     yield running
     await running.close()
+
+
+@pytest.fixture
+async def hooks(queue: RunningQueue) -> AsyncIterator[RunningHooks]:
+    """Hooks whose tasks may have any scopes."""
+    async with running_hooks(queue, no_auth=True) as running:
+        yield running
+
+
+@pytest.fixture
+async def restricted_hooks(queue: RunningQueue) -> AsyncIterator[RunningHooks]:
+    """Hooks whose tasks have the scopes of their roles."""
+    async with running_hooks(queue, no_auth=False) as running:
+        yield running

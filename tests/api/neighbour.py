@@ -6,6 +6,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from queue_service.api.app import Application
 from queue_service.api.endpoint import Api
 from schemas.export import json_schema
 from tests.api.asgi import Reply, request
@@ -15,8 +16,8 @@ from tests.api.running_queue import NOTHING, RunningQueue
 class Neighbour:
     """The client of one service in the process of a queue."""
 
-    def __init__(self, queue: RunningQueue, api: Api) -> None:
-        self._queue = queue
+    def __init__(self, queue: RunningQueue, api: Api, application: Application | None = None) -> None:
+        self._application = application or queue.application
         self._api = api
 
     async def call(self, method: str, target: str, body: object = NOTHING) -> Reply:
@@ -24,7 +25,7 @@ class Neighbour:
         pieces = [] if body is NOTHING else [json.dumps(body).encode()]
         headers = {} if body is NOTHING else {"Content-Type": "application/json"}
         reply = await request(
-            self._queue.application, method, self._api.base_path + target, headers=headers, body=pieces
+            self._application, method, self._api.base_path + target, headers=headers, body=pieces
         )
         if reply.status == 200:
             self._judge(method, target, reply.json())

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from schemas.hooks import HookCreatedMessage, HookDeletedMessage, HookUpdatedMessage
 from schemas.messages import (
     ArtifactCreatedMessage,
     ClientCreatedMessage,
@@ -110,5 +111,8 @@ ALL: Final[tuple[Message, ...]] = (
     RoleCreatedMessage(role_id=ROLE_ID),
     RoleUpdatedMessage(role_id=ROLE_ID),
     RoleDeletedMessage(role_id=ROLE_ID),
+    HookCreatedMessage(hook_group_id="project-releng", hook_id="nightly/desktop"),
+    HookUpdatedMessage(hook_group_id="project-releng", hook_id="nightly/desktop"),
+    HookDeletedMessage(hook_group_id="project-releng", hook_id="nightly/desktop"),
 )
 """One message of every kind, in the order of the declarations."""
