@@ -37,6 +37,7 @@ from queue_service.clock import Clock, SystemClock
 from queue_service.features.feature import Parts, Running
 from queue_service.loops.delay import LoopDelay
 from queue_service.loops.loop import Loop
+from queue_service.loops.outbox_alarm import Threshold
 from queue_service.loops.outbox_relay import OutboxRelay
 from queue_service.loops.schedule import Loops, idle
 from queue_service.loops.worker_removal import WorkerRemoval
@@ -270,6 +271,9 @@ class Service:
             self.name,
             idle=idle(self.database, 1),
             lease=timedelta(seconds=self.settings.relay_lease),
+            threshold=Threshold(
+                self.settings.outbox_alert_depth, timedelta(seconds=self.settings.outbox_alert_age)
+            ),
         )
         if built_in:
             await self.relay.connect()  # so that whoever binds when we say that we serve finds the exchanges

@@ -157,6 +157,16 @@ class Settings(BaseSettings):
         description="Seconds after which another process publishes in place of one that was killed "
         "(PostgreSQL).",
     )
+    outbox_alert_depth: int = Field(
+        default=100_000,
+        ge=1,
+        description="When more events wait in the outbox, a warning in the log says what to do.",
+    )
+    outbox_alert_age: float = Field(
+        default=300,
+        ge=1,
+        description="When an event has waited in the outbox for longer than these seconds, a warning says so.",
+    )
     claim_timeout: float = Field(
         default=1200, gt=0, le=86400, description="Seconds a claim or reclaim lasts."
     )
