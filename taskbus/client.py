@@ -2,7 +2,8 @@
 
 One method per endpoint, named as in the API reference but in snake_case. Every method may raise ApiError (the
 server refused), ConnectionFailed (it could not be reached) and InvalidResponse (it is no task queue). Calls
-about artifacts are in ``taskbus.artifacts``, those about task queues and workers in ``taskbus.task_queues``.
+about artifacts are in ``taskbus.artifacts``, those that do many things at once in ``taskbus.bulk``, and those
+about task queues and workers in ``taskbus.task_queues``.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Iterable
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 from pydantic_core import to_json
 
+from schemas.attempts import AttemptsResponse
 from schemas.queue import (
     CancelTaskGroupResponse,
     ChangeTaskPriorityRequest,
@@ -33,6 +35,7 @@ from schemas.queue import (
 from schemas.task import ExceptionReason, Priority, TaskDefinition, TaskDefinitionAndStatus, TaskStatus
 from schemas.times import format_time, parse_time
 from taskbus.artifacts import ArtifactCalls
+from taskbus.bulk import BulkCalls
 from taskbus.outcomes import Cancelled, Completed, Exceptional, Failed, Outcome, Snoozed
 from taskbus.service import pages
 from taskbus.task_queues import TaskQueueCalls
@@ -41,7 +44,7 @@ LONG_POLL_SECONDS: Final = 35.0
 """How long claim_work waits for an answer: the server holds the request for 20 s, the rest is slack."""
 
 
-class Queue(ArtifactCalls, TaskQueueCalls):
+class Queue(ArtifactCalls, BulkCalls, TaskQueueCalls):
     """A client of one task queue service::
 
     async with Queue("http://127.0.0.1:8080") as queue:
@@ -67,6 +70,10 @@ class Queue(ArtifactCalls, TaskQueueCalls):
     async def status(self, task_id: str) -> TaskStatus:
         """The state of a task and its runs."""
         return (await self._get(TaskStatusResponse, "task", task_id, "status")).status
+
+    async def attempts(self, task_id: str) -> AttemptsResponse:
+        """How a task fared so far: its attempts, their errors, its output."""
+        return await self._get(AttemptsResponse, "task", task_id, "attempts")
 
     async def tasks(self, task_ids: Iterable[str]) -> dict[str, TaskDefinition]:
         """The definitions of many tasks by id; ids the server does not know are left out."""

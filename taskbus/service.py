@@ -53,7 +53,8 @@ class ServiceClient:
     (TASKCLUSTER_CLIENT_ID, TASKCLUSTER_ACCESS_TOKEN, TASKCLUSTER_CERTIFICATE); with None, or when there are
     none, calls are anonymous. Server errors and lost connections are retried ``retries`` times, after about
     0.1 s, 0.2 s, 0.4 s and so on; refusals (4xx) never. At most ``connections`` calls are under way at once,
-    more wait their turn. ``sleep`` and ``jitter`` are how retries wait; tests replace them.
+    more wait their turn. ``sleep`` and ``jitter`` are how retries wait; tests replace them, or all of it with
+    a ``transport`` of their own.
 
     Raises ValueError for a root URL or credentials in the environment that are none.
     """
@@ -69,9 +70,10 @@ class ServiceClient:
         connections: int = 64,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
+        transport: Transport | None = None,
     ) -> None:
         self._credentials = Credentials.from_env() if credentials == FROM_ENVIRONMENT else credentials
-        self._transport = Transport(
+        self._transport = transport or Transport(
             root_url or root_url_from_environment(),
             retries=retries,
             connections=connections,

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, Unpack
 
+from schemas.bulk import MAX_BULK, CreatedTask, TaskToCreate
 from taskbus.client import Queue
 from taskbus.jobs.hooks import Hook, InsertMiddleware, wrapped
 from taskbus.jobs.insertion import Insertion, InsertOptions, InsertResult, task_of
@@ -57,17 +58,34 @@ class Taskbus:
 
         Raises ValueError for options that are none, ApiError when the server refuses.
         """
-        (result,) = await wrapped(self._middleware, self._insert)([Insertion.of(job, options)])
+        (result,) = await self.insert_many([Insertion.of(job, options)])
         return result
+
+    async def insert_many(self, jobs: Sequence[Job | Insertion]) -> Sequence[InsertResult]:
+        """Insert up to 1,000 jobs in one transaction: all, or none. What became of each, in their order.
+
+        A job that needs options of its own is an :class:`Insertion`. Raises as :meth:`insert`.
+        """
+        insertions = [Insertion.of(job, {}) for job in jobs]
+        if not 1 <= len(insertions) <= MAX_BULK:
+            raise ValueError(f"jobs: expected 1 to {MAX_BULK} for one transaction, got {len(insertions)}")
+        return await wrapped(self._middleware, self._insert)(insertions)
 
     async def _insert(self, insertions: Sequence[Insertion]) -> Sequence[InsertResult]:
         await self._begin(insertions)
         now = self._now()
-        for one in insertions:
-            await self.queue.create_task(one.task_id, task_of(one, now))
-        return [InsertResult(one.task_id, created=True) for one in insertions]
+        tasks = [TaskToCreate(task_id=one.task_id, task=task_of(one, now)) for one in insertions]
+        created = await self.queue.create_tasks(tasks)
+        return [_result(one, made) for one, made in zip(insertions, created, strict=True)]
 
     async def _begin(self, insertions: Sequence[Insertion]) -> None:
         for insertion in insertions:
             for hook in (*self._hooks, *insertion.job.hooks):
                 await hook.insert_begin(insertion)
+
+
+def _result(insertion: Insertion, made: CreatedTask) -> InsertResult:
+    duplicate = bool(made.unique_skipped_as_duplicate)
+    # A call that was repeated because its answer was lost finds the task that the first one has made.
+    created = not duplicate and (made.created is not False or "task_id" not in insertion.options)
+    return InsertResult(made.task_id, created, duplicate)

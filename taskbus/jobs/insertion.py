@@ -13,9 +13,6 @@ from taskbus.jobs.job import Job
 from taskbus.jobs.options import Duration
 from taskbus.tasks import DEFAULT_OWNER, DEFAULT_SOURCE
 
-MAX_BULK: Final = 1000
-"""Jobs of one insertion."""
-
 
 class InsertOptions(TypedDict, total=False):
     """What an insertion may say; the rest is said by the type's options."""

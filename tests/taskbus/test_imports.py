@@ -26,6 +26,7 @@ def loaded(statement: str) -> set[str]:
         ("import taskbus", SERVER | AMQP | HTTP | {"pydantic"}),
         ("from taskbus import command_task", SERVER | AMQP | HTTP),
         ("from taskbus import Queue, Worker, CommandHandler", SERVER | AMQP),
+        ("import taskbus.jobs", SERVER | AMQP),
         ("import taskbus.cli.app", SERVER | AMQP | HTTP),
         ("import taskbus.cli.server", SERVER | AMQP | HTTP),
         ("import taskbus.cli.task, taskbus.cli.worker", SERVER | AMQP),
