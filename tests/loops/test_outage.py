@@ -26,7 +26,7 @@ HOURS: Final = 24
 PER_ROUND: Final = 20
 ROUNDS: Final = HOURS * 6
 KEPT_BYTES: Final = 200_000
-"""What the process may keep more at the end than at the beginning, beside the names and lines of this test."""
+"""What the process may keep more at the end than at the beginning, beside what the test itself keeps."""
 
 
 @pytest.fixture
