@@ -58,10 +58,10 @@ class StoreUnavailable(Exception):
 class Tx:
     """One write transaction: a connection, the time it happens at, and what it will announce."""
 
-    def __init__(self, connection: Connection, now: datetime, database: "Database") -> None:
+    def __init__(self, connection: Connection, now: datetime, places: "Places") -> None:
         self.connection = connection
         self.now = now
-        self._database = database
+        self._places = places
         self._signals = Signals()
         self._came_due = 0
         self.steps: list[Step] = []
@@ -77,7 +77,7 @@ class Tx:
 
     def next_queue_order(self) -> int:
         """A place at the end of every line: later calls get larger numbers, also within a millisecond."""
-        return self._database.next_queue_order(self.now)
+        return self._places.next_queue_order(self.now)
 
     def due_queue_order(self, due: datetime) -> int:
         """The place in line of what came due at that time: before all that was queued later.
@@ -90,6 +90,12 @@ class Tx:
     @property
     def signals(self) -> tuple[Signal, ...]:
         return self._signals.all()
+
+
+class Places(Protocol):
+    """Gives out places at the end of every line."""
+
+    def next_queue_order(self, now: datetime) -> int: ...
 
 
 class Driver(Protocol):
