@@ -1,9 +1,11 @@
-"""Every state a task can be in, by name (``queue-behaviour.md`` 6.1)."""
+"""Every state a task can be in, by name (``queue-behaviour.md`` 6.1, ``seed-systems.md`` C)."""
 
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
+from queue_service.core.extras import Extras, Snoozed
 from queue_service.core.task import Task
+from schemas.extensions import Fixed
 from tests.core.samples import NOW, task
 
 RUN_OUT: Final = {"takenUntil": NOW}
@@ -12,12 +14,25 @@ RUN_OUT: Final = {"takenUntil": NOW}
 _SHUTDOWN = "scheduled exception worker-shutdown held"
 _INTERMITTENT = "scheduled exception intermittent-task held"
 _EXPIRED = "scheduled exception claim-expired held"
+_RETRY = "task-retry pending"
+_SNOOZED = (Snoozed(0, "eu-1/w-1"),)
 
 
 def _rerun(count: int, *last: str) -> tuple[str, ...]:
     """``count`` runs that a rerun followed each, before the last ones."""
     first = ["scheduled completed", *["rerun completed"] * (count - 1)]
     return (*first[: count - len(last)], *last)
+
+
+LATER: Final = NOW + timedelta(hours=1)
+"""When what is delayed comes due."""
+MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+def _extended(*history: str, **members: Any) -> Task:
+    """A task with extensions; what is no member of a task is one of them."""
+    given = {name: members.pop(name) for name in Extras.__slots__ if name in members}
+    return task(*history, extras=Extras(**given), **members)
 
 
 STATES: Final[dict[str, Task]] = {
@@ -70,4 +85,33 @@ STATES: Final[dict[str, Task]] = {
     "50 runs, pending": task(*_rerun(50, "rerun pending"), retries_left=0, ever_resolved=True),
     "50 runs, running": task(*_rerun(50, "rerun running"), retries_left=0, ever_resolved=True),
     "50 runs, completed": task(*_rerun(50), retries_left=0, ever_resolved=True),
+    "held": _extended(held=True),
+    "held, starts later": _extended(held=True, run_at=LATER),
+    "starts later": _extended(run_at=LATER, available_at=LATER),
+    "starts now": _extended(run_at=NOW, available_at=NOW),
+    "starts later, unmet dependencies": _extended(run_at=LATER),
+    "delayed": _extended(_INTERMITTENT, _RETRY, max_attempts=3, errors=1, available_at=LATER),
+    "delayed until now": _extended(_INTERMITTENT, _RETRY, max_attempts=3, errors=1, available_at=NOW),
+    "delayed a millisecond more": _extended(
+        _INTERMITTENT, _RETRY, max_attempts=3, errors=1, available_at=NOW + MILLISECOND
+    ),
+    "retried at once": _extended(_INTERMITTENT, _RETRY, max_attempts=3, errors=1),
+    "snoozed": _extended("scheduled pending", snoozes=1, snoozed_by=_SNOOZED, available_at=LATER),
+    "snoozed, available again": _extended("scheduled pending", snoozes=1, snoozed_by=_SNOOZED),
+    "running, attempts left": _extended("scheduled running", max_attempts=3),
+    "running, snoozed before": _extended("scheduled running", snoozes=1, snoozed_by=_SNOOZED),
+    "running, second of two attempts": _extended(
+        _INTERMITTENT, "task-retry running", max_attempts=2, errors=1
+    ),
+    "running, attempts left, no retries left": _extended("scheduled running", max_attempts=3, retries_left=0),
+    "running, next attempt behind the deadline": _extended(
+        "scheduled running", max_attempts=3, retry_policy=Fixed(kind="fixed", delay=timedelta(hours=4))
+    ),
+    "50 runs, running, attempts left": _extended(
+        *_rerun(50, "rerun running"), max_attempts=50, ever_resolved=True
+    ),
+    "failed, attempts used up": _extended(
+        _INTERMITTENT, "task-retry failed", max_attempts=2, errors=2, ever_resolved=True
+    ),
+    "failed, attempts left": _extended("scheduled failed", max_attempts=3, errors=1, ever_resolved=True),
 }

@@ -1,14 +1,15 @@
 """What every verb does in every state: the state machine of ``queue-behaviour.md`` 6.1 to 6.8 as a table."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from queue_service.core import transitions
+from queue_service.core import attempts, transitions
 from queue_service.core.task import Change, Task
-from tests.core.samples import CLAIM_TIMEOUT, HELD_BY
-from tests.core.states import STATES
+from schemas.attempts import FailureReport
+from tests.core.samples import CLAIM_TIMEOUT, DEADLINE, HELD_BY, NOW
+from tests.core.states import LATER, STATES
 
 Names = frozenset[str]
 Edit = tuple[str, ...]
@@ -21,7 +22,9 @@ class Outcome:
     ``edits`` change the list of runs, one after the other: ``("added", reasonCreated)``,
     ``("ended", state, reasonResolved)``, ``("carrier", reasonResolved)``, ``("taken", group, worker)``,
     ``("renewed",)``. ``tells`` are the messages in order, each ``"exchange which-run [by worker]"``.
-    ``left`` is retriesLeft afterwards where it changes.
+    ``left`` is retriesLeft afterwards where it changes, ``available`` when the task becomes available if
+    not at once, ``counts`` what is added to the numbers among the extensions. A new or ended run
+    ends a delay, and ``released`` does so by itself. ``("waits",)`` is a run that is given back.
     """
 
     edits: tuple[Edit, ...] = ()
@@ -31,6 +34,9 @@ class Outcome:
     priority: str | None = None
     by_id: bool = False
     refused: str | None = None
+    available: datetime | None = None
+    released: bool = False
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,13 +70,24 @@ def in_state(state: str) -> Names:
 
 
 ALL = frozenset(STATES)
-UNSCHEDULED = names("unscheduled")
+UNSCHEDULED = in_state("unscheduled")
+DELAYED = where(lambda task: bool(task.runs) and task.available_at is not None)
 PENDING, RUNNING, COMPLETED, FAILED, EXCEPTION = map(
     in_state, ("pending", "running", "completed", "failed", "exception")
 )
+PENDING -= DELAYED
 RESOLVED = COMPLETED | FAILED | EXCEPTION
 SEVERAL_RUNS = where(lambda task: len(task.runs) > 1)
+RETRIED = (
+    "delayed",
+    "delayed until now",
+    "delayed a millisecond more",
+    "running, second of two attempts",
+    "failed, attempts used up",
+)
+"""Run 0 ended so that another attempt was made."""
 NO_RETRIES = where(lambda task: task.retries_left == 0)
+FULL = where(lambda task: len(task.runs) == 50)
 EVER_RESOLVED = where(lambda task: task.ever_resolved)
 
 NOTHING = Outcome()
@@ -99,8 +116,27 @@ def retried(reason_resolved: str, reason_created: str) -> Outcome:
     return Outcome(edits, ("task-exception ended by worker", "task-pending new"), takes_retry=True)
 
 
+def after_release(outcome: Outcome) -> Outcome:
+    """What was delayed until now gets in line, and then the outcome follows."""
+    return replace(outcome, tells=("task-pending last as it was", *outcome.tells), released=True)
+
+
 def taken(group: str, worker: str, *, by_id: bool) -> Outcome:
     return Outcome((("taken", group, worker),), ("task-running last by worker",), by_id=by_id)
+
+
+RELEASED = Outcome(tells=("task-pending last",), released=True)
+"""What was delayed is in line."""
+
+
+def with_error(outcome: Outcome) -> Outcome:
+    return replace(outcome, counts={"errors": 1})
+
+
+def tried_again(available: datetime) -> Outcome:
+    """The next attempt waits until it is due."""
+    edits = ("ended", "exception", "intermittent-task"), ("added", "task-retry")
+    return Outcome(edits, ("task-exception ended by worker",), available=available, counts={"errors": 1})
 
 
 def final(reason: str) -> Outcome:
@@ -164,7 +200,7 @@ NOT_HELD = ((UNSCHEDULED, NOT_FOUND), (ALL, CONFLICT))
 
 CANCEL = (
     (UNSCHEDULED, carrier("canceled")),
-    (PENDING, ended("exception", "canceled", "task-exception ended")),
+    (PENDING | DELAYED, ended("exception", "canceled", "task-exception ended")),
     (RUNNING, ended("exception", "canceled", "task-exception ended by worker")),
     (names("canceled while running"), tells("task-exception last by worker")),
     (
@@ -177,7 +213,7 @@ CANCEL = (
 
 def exception_with_retry(reason: str, reason_created: str) -> tuple[tuple[Names, Outcome], ...]:
     return (
-        (RUNNING & NO_RETRIES, final(reason)),
+        (RUNNING & (NO_RETRIES | FULL), final(reason)),
         (RUNNING, retried(reason, reason_created)),
         (names(f"{reason}, no retries left"), tells("task-exception last by worker")),
         *NOT_HELD,
@@ -196,7 +232,23 @@ VERBS: Final[dict[str, Verb]] = {
         transitions.schedule, ((UNSCHEDULED, added("scheduled")), (ALL, NOTHING)), EVERYWHERE_CONFLICT
     ),
     "dependencies met": Verb(
-        transitions.dependencies_met, ((UNSCHEDULED, added("scheduled")), (ALL, NOTHING)), EVERYWHERE_NOTHING
+        transitions.dependencies_met,
+        (
+            (names("held", "held, starts later", "starts later"), NOTHING),
+            (names("starts later, unmet dependencies"), Outcome(available=LATER)),
+            (UNSCHEDULED, added("scheduled")),
+            (ALL, NOTHING),
+        ),
+        EVERYWHERE_NOTHING,
+    ),
+    "its time comes": Verb(
+        transitions.come_due,
+        (
+            (names("starts now"), added("scheduled")),
+            (names("delayed until now"), RELEASED),
+            (ALL, NOTHING),
+        ),
+        EVERYWHERE_NOTHING,
     ),
     "claimWork": Verb(
         claimed,
@@ -207,6 +259,7 @@ VERBS: Final[dict[str, Verb]] = {
         claimed_by_id(last),
         (
             (PENDING, taken("eu-1", "w-1", by_id=True)),
+            (names("delayed until now"), after_release(taken("eu-1", "w-1", by_id=True))),
             (names("running, claimed by id"), tells("task-running last by worker")),
             *NOT_HELD,
         ),
@@ -214,12 +267,20 @@ VERBS: Final[dict[str, Verb]] = {
     ),
     "claimTask by another worker": Verb(
         claimed_by_id(last, worker="w-2"),
-        ((PENDING, taken("eu-1", "w-2", by_id=True)), *NOT_HELD),
+        (
+            (PENDING, taken("eu-1", "w-2", by_id=True)),
+            (names("delayed until now"), after_release(taken("eu-1", "w-2", by_id=True))),
+            *NOT_HELD,
+        ),
         EVERYWHERE_CONFLICT,
     ),
     "claimTask by another group": Verb(
         claimed_by_id(last, group="eu-2"),
-        ((PENDING, taken("eu-2", "w-1", by_id=True)), *NOT_HELD),
+        (
+            (PENDING, taken("eu-2", "w-1", by_id=True)),
+            (names("delayed until now"), after_release(taken("eu-2", "w-1", by_id=True))),
+            *NOT_HELD,
+        ),
         EVERYWHERE_CONFLICT,
     ),
     "claimTask of run 0": Verb(claimed_by_id(first), EVERYWHERE_CONFLICT, states=SEVERAL_RUNS),
@@ -267,10 +328,13 @@ VERBS: Final[dict[str, Verb]] = {
         raised(first, "intermittent-task"),
         (
             (
-                names("intermittent-task, retry pending"),
+                names("intermittent-task, retry pending", "retried at once"),
                 tells("task-exception 0 by worker", "task-pending last"),
             ),
-            (names("intermittent-task, last retry running"), tells("task-exception 0 by worker")),
+            (
+                names("intermittent-task, last retry running", *RETRIED),
+                tells("task-exception 0 by worker"),
+            ),
             (ALL, CONFLICT),
         ),
         states=SEVERAL_RUNS,
@@ -305,7 +369,7 @@ VERBS: Final[dict[str, Verb]] = {
         EVERYWHERE_NOTHING,
         (
             (UNSCHEDULED, carrier("deadline-exceeded")),
-            (PENDING | RUNNING, ended("exception", "deadline-exceeded", "task-exception ended")),
+            (PENDING | DELAYED | RUNNING, ended("exception", "deadline-exceeded", "task-exception ended")),
             (RESOLVED, NOTHING),
         ),
     ),
@@ -313,7 +377,9 @@ VERBS: Final[dict[str, Verb]] = {
         transitions.rerun,
         (
             (PENDING, tells("task-pending last")),
+            (DELAYED, RELEASED),
             (RUNNING, NOTHING),
+            (names("failed, attempts used up"), replace(added("rerun", left=5), counts={"max_attempts": 1})),
             (names("50 runs, completed"), CONFLICT),
             (names("49 runs, completed"), added("rerun", left=0)),
             (names("46 runs, failed"), added("rerun", left=3)),
@@ -361,3 +427,112 @@ def _report_verbs(outcome: str, same: Names, word: str) -> dict[str, Verb]:
 
 VERBS.update(_report_verbs("completed", COMPLETED, "reportCompleted"))
 VERBS.update(_report_verbs("failed", FAILED, "reportFailed"))
+
+
+# What goes beyond Taskcluster (``seed-systems.md`` C)
+
+MIDDLE: Final = 0.5
+"""The jitter that leaves a delay as it is."""
+
+
+def failing(which: Callable[[Task], int], **told: Any) -> Callable[[Task, datetime], Change]:
+    report = FailureReport(error="it broke", **told)
+    return lambda task, now: attempts.failed(task, which(task), report, now, MIDDLE)
+
+
+def snoozed(wait: timedelta) -> Callable[[Task, datetime], Change]:
+    return lambda task, now: attempts.snoozed(task, last(task), wait, now)
+
+
+def cancelled_by_worker(task: Task, now: datetime) -> Change:
+    return attempts.canceled(task, last(task), FailureReport(error="no use"), now)
+
+
+FAILS = with_error(ended("failed", "failed", "task-failed ended by worker"))
+ATTEMPTS_LEFT = names("running, attempts left", "running, attempts left, no retries left")
+BEHIND_DEADLINE = names("running, next attempt behind the deadline")
+REPEATED = (FAILED, tells("task-failed last by worker"))
+VERBS.update(
+    {
+        "reportFailed with an error": Verb(
+            failing(last),
+            (
+                (ATTEMPTS_LEFT, tried_again(NOW + timedelta(seconds=1))),
+                (RUNNING, FAILS),
+                REPEATED,
+                *NOT_HELD,
+            ),
+            ((RUNNING, FAILS), REPEATED, *NOT_HELD),
+        ),
+        "reportFailed with an error, not to be retried": Verb(
+            failing(last, retry=False), ((RUNNING, FAILS), REPEATED, *NOT_HELD)
+        ),
+        "reportFailed with an error and a time": Verb(
+            failing(last, retry_at=LATER),
+            ((ATTEMPTS_LEFT | BEHIND_DEADLINE, tried_again(LATER)), (RUNNING, FAILS), REPEATED, *NOT_HELD),
+            ((RUNNING, FAILS), REPEATED, *NOT_HELD),
+        ),
+        "reportFailed with an error and a time past": Verb(
+            failing(last, retry_at=NOW - timedelta(milliseconds=1)),
+            (
+                (ATTEMPTS_LEFT, tried_again(NOW + timedelta(seconds=1))),
+                (RUNNING, FAILS),
+                REPEATED,
+                *NOT_HELD,
+            ),
+            ((RUNNING, FAILS), REPEATED, *NOT_HELD),
+        ),
+        "reportFailed with an error of run 0": Verb(
+            failing(first),
+            (
+                (names("retried at once"), tells("task-exception 0 by worker", "task-pending last")),
+                (names(*RETRIED), tells("task-exception 0 by worker")),
+                (ALL, CONFLICT),
+            ),
+            states=SEVERAL_RUNS,
+        ),
+        "snooze": Verb(
+            snoozed(timedelta(minutes=5)),
+            (
+                (
+                    RUNNING,
+                    Outcome((("waits",),), available=NOW + timedelta(minutes=5), counts={"snoozes": 1}),
+                ),
+                (names("snoozed", "snoozed, available again"), NOTHING),
+                *NOT_HELD,
+            ),
+            (
+                (
+                    RUNNING,
+                    Outcome((("waits",),), available=DEADLINE + timedelta(minutes=5), counts={"snoozes": 1}),
+                ),
+                (names("snoozed", "snoozed, available again"), NOTHING),
+                *NOT_HELD,
+            ),
+        ),
+        "snooze for no time": Verb(
+            snoozed(timedelta()),
+            (
+                (RUNNING, Outcome((("waits",),), ("task-pending last",), counts={"snoozes": 1})),
+                (names("snoozed", "snoozed, available again"), NOTHING),
+                *NOT_HELD,
+            ),
+        ),
+        "cancel by the worker": Verb(
+            cancelled_by_worker,
+            (
+                (RUNNING, with_error(ended("exception", "canceled", "task-exception ended by worker"))),
+                (names("canceled while running"), tells("task-exception last by worker")),
+                (
+                    names(
+                        "canceled, never scheduled",
+                        "canceled while pending",
+                        "worker-shutdown, retry canceled",
+                    ),
+                    tells("task-exception last"),
+                ),
+                *NOT_HELD,
+            ),
+        ),
+    }
+)

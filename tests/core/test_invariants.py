@@ -1,8 +1,9 @@
-"""What no sequence of verbs may break, whatever the order (``queue-behaviour.md`` 2, 6.1, 12)."""
+"""What no sequence of verbs may break (``queue-behaviour.md`` 2, 6.1, 12, ``seed-systems.md`` C-9)."""
 
 from datetime import timedelta
 from typing import Any, Final
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +13,7 @@ from queue_service.core.task import Change, Task
 from schemas.messages import TaskCompletedMessage, TaskExceptionMessage, TaskFailedMessage, TaskPendingMessage
 from schemas.task import MAX_RUNS, PRIORITIES
 from tests.core.samples import CREATED, NOW, task
-from tests.core.states import STATES
+from tests.core.states import MILLISECOND, STATES
 from tests.core.table import VERBS
 
 CALLS: Final = tuple(verb.call for verb in VERBS.values())
@@ -46,10 +47,12 @@ def test_invariants_hold_after_every_change(start: Task, taken: Any) -> None:
         assert [run.run_id for run in after.runs] == list(range(len(after.runs)))
         assert all(run.state not in ("pending", "running") for run in after.runs[:-1])
         assert 0 <= after.retries_left <= after.retries
-        assert len(after.runs) + after.retries_left <= MAX_RUNS or change.before is start
+        if after.extras is None:
+            assert len(after.runs) + after.retries_left <= MAX_RUNS or change.before is start
         assert len(after.runs) <= MAX_RUNS
         assert after.priority in PRIORITIES
         assert after.ever_resolved or not after.resolved
+        assert after.available_at is None or after.state in ("unscheduled", "pending")
         for run in after.runs:
             held = (run.worker_group, run.worker_id, run.started, run.taken_until)
             assert all(held) or not any(held)
@@ -80,6 +83,7 @@ def test_every_change_is_told_once_and_nothing_else_is(start: Task, taken: Any) 
         assert before is not None
         resolved = [message for message in change.messages if isinstance(message, RESOLUTIONS)]
         pending = [message for message in change.messages if isinstance(message, TaskPendingMessage)]
+        followed = len(after.runs) > len(before.runs) > 0 and before.state == "running"
         if change.resolves:
             assert after.resolved
             assert len(resolved) == 1
@@ -89,13 +93,34 @@ def test_every_change_is_told_once_and_nothing_else_is(start: Task, taken: Any) 
             assert after.state == "pending"
             assert len(pending) == 1
             assert pending[0].run_id == len(after.runs) - 1
-            ended_one = before.state == "running"
-            assert [message.run_id for message in resolved] == ([before.runs[-1].run_id] if ended_one else [])
+        if not change.resolves and change.alters:
+            assert [message.run_id for message in resolved] == ([before.runs[-1].run_id] if followed else [])
         if change.alters and not change.resolves and not change.queues:
-            assert not resolved
-            assert not pending
+            came_due = before.available_at is not None and change.claims
+            assert len(pending) == came_due
         if not change.alters:
             assert after is before
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(STARTS), steps)
+def test_what_is_delayed_is_claimable_from_its_moment_on_and_not_a_millisecond_before(
+    start: Task, taken: Any
+) -> None:
+    for change in walk(start, taken):
+        after, due = change.after, change.after.available_at
+        if due is None or due >= after.deadline:
+            continue
+        before = due - MILLISECOND
+        assert not transitions.come_due(after, before).alters
+        for claim in (VERBS["claimWork"].call, VERBS["claimTask"].call):
+            with pytest.raises((QueueError, IndexError)):  # claiming is never asked of a task without runs
+                claim(after, before)
+        released = transitions.come_due(after, due)
+        assert released.queues
+        assert VERBS["claimWork"].call(released.after, due).claims
+        if after.runs:
+            assert VERBS["claimTask"].call(after, due).after.state == "running"
 
 
 @settings(max_examples=60, deadline=None)

@@ -8,6 +8,7 @@ import pytest
 from events.exchanges import exchange_for
 from queue_service.core import telling, transitions
 from queue_service.core.errors import QueueError
+from queue_service.core.extras import PLAIN
 from queue_service.core.task import Task
 from schemas.messages import Message
 from schemas.times import format_time
@@ -16,6 +17,7 @@ from tests.core.states import STATES
 from tests.core.table import VERBS, Edit, Outcome, Verb
 
 Wire = dict[str, Any]
+COUNTS = ("max_attempts", "errors", "snoozes")
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["in time", "at the deadline"])
@@ -45,6 +47,8 @@ def observe(before: Task, verb: Verb, now: datetime) -> Wire:
         "alters": change.alters,
         "resolves": change.resolves,
         "queues": change.queues,
+        "delays": change.delays,
+        "keeps an error": change.error is not None,
         "ever resolved": change.after.ever_resolved,
         "claimed by id": change.after.claimed_by_id,
     }
@@ -58,17 +62,25 @@ def expect(before: Task, outcome: Outcome, now: datetime) -> Wire:
     resolves = kinds in (["ended"], ["carrier"])
     after = expected_task(before, outcome, now)
     claimed_by_id = before.claimed_by_id
-    if "taken" in kinds or "added" in kinds:
+    if {"taken", "added", "waits"} & set(kinds):
         claimed_by_id = outcome.by_id
     return {
         "task": after,
         "messages": expected_messages(before, outcome, after),
-        "alters": bool(outcome.edits or outcome.priority),
+        "alters": bool(outcome.edits or outcome.priority or outcome.available or outcome.released),
         "resolves": resolves,
-        "queues": "added" in kinds,
+        "queues": gets_in_line(outcome, kinds),
+        "delays": outcome.available is not None,
+        "keeps an error": "errors" in outcome.counts,
         "ever resolved": before.ever_resolved or resolves,
         "claimed by id": claimed_by_id,
     }
+
+
+def gets_in_line(outcome: Outcome, kinds: list[str]) -> bool:
+    if "taken" in kinds or outcome.available is not None:
+        return False
+    return outcome.released or "added" in kinds or "waits" in kinds
 
 
 def test_the_table_names_every_state_for_every_verb() -> None:
@@ -83,11 +95,17 @@ def wire_of(task: Task) -> Wire:
         "runs": [run.to_wire() for run in task.runs],
         "retriesLeft": task.retries_left,
         "priority": task.priority,
+        "availableAt": task.available_at,
+        "counts": {name: getattr(task.extras or PLAIN, name) for name in COUNTS},
     }
 
 
 def expected_task(before: Task, outcome: Outcome, now: datetime) -> Wire:
     runs = [run.to_wire() for run in before.runs]
+    counts = {name: getattr(before.extras or PLAIN, name) for name in COUNTS}
+    available = outcome.available
+    if available is None and not outcome.edits and not outcome.released:
+        available = before.available_at
     for edit in outcome.edits:
         runs = edited(runs, edit, now)
     left = before.retries_left - 1 if outcome.takes_retry else before.retries_left
@@ -95,6 +113,8 @@ def expected_task(before: Task, outcome: Outcome, now: datetime) -> Wire:
         "runs": runs,
         "retriesLeft": left if outcome.left is None else outcome.left,
         "priority": outcome.priority or before.priority,
+        "availableAt": available,
+        "counts": {name: value + outcome.counts.get(name, 0) for name, value in counts.items()},
     }
 
 
@@ -121,6 +141,9 @@ def edited(runs: list[Wire], edit: Edit, now: datetime) -> list[Wire]:
             change = {"state": "running", "started": at, "takenUntil": until, **holder}
         case ("renewed",):
             change = {"takenUntil": until}
+        case ("waits",):
+            kept = {name: runs[-1][name] for name in ("runId", "reasonCreated", "scheduled")}
+            return [*runs[:-1], kept | {"state": "pending"}]
         case _:
             raise ValueError(edit)
     return [*runs[:-1], runs[-1] | change]
@@ -137,6 +160,8 @@ def expected_messages(before: Task, outcome: Outcome, after: Wire) -> list[tuple
 def expected_message(before: Task, words: list[str], after: Wire) -> tuple[str, Wire]:
     """The exact members of ``queue-behaviour.md`` 10, with the status after the transition."""
     name, *rest = words
+    if rest[1:] == ["as", "it", "was"]:
+        return expected_message(before, words[:2], wire_of(before))
     status = status_of(after)
     body: Wire = {"version": 1, "status": status, "task": {"tags": TAGS}}
     if name == "task-defined":
