@@ -68,6 +68,10 @@ class Postgres:
             self.waits.add(perf_counter() - asked)
             try:
                 yield connection
+            except asyncpg.InternalClientError as error:
+                # The server has said goodbye, and the end of the link is still to be seen.
+                connection.terminate()
+                raise ConnectionError(str(error)) from error
             finally:
                 await self._pool.release(connection)
         except asyncpg.InterfaceError as error:

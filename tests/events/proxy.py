@@ -67,7 +67,11 @@ class Proxy:
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         port = self._target.port or 5672
-        server_reader, server_writer = await asyncio.open_connection(self._target.hostname, port)
+        try:
+            server_reader, server_writer = await asyncio.open_connection(self._target.hostname, port)
+        except OSError:
+            writer.transport.abort()
+            return
         task = asyncio.current_task()
         assert task is not None
         self._pairs[task] = writer, server_writer

@@ -20,6 +20,7 @@ from queue_service.store.outbox import Outgoing
 from queue_service.store.signals import OutboxFilled, QueueFilled, Signal, TasksResolved
 from queue_service.store.statements import Connection
 from tests.core.samples import NOW, new_ids, task
+from tests.events.proxy import Proxy
 from tests.store.databases import DISCONNECT, administer, opened
 from tests.store.given import read, store
 from tests.store.manual_clock import ManualClock
@@ -337,6 +338,42 @@ async def test_a_connection_lost_in_the_middle_leaves_nothing_and_is_replaced(
         await postgres_database.write(script)
     await postgres_database.write(lambda tx: outbox.record(tx, [Outgoing(PENDING, (), ())]))
     assert await read(postgres_database, outbox.depth) == 1
+
+
+async def test_a_server_that_has_said_goodbye_and_not_yet_hung_up_is_unavailable(
+    postgres_database_url: str, clock: ManualClock
+) -> None:
+    async with (
+        _Lingering(postgres_database_url) as server,
+        opened(server.url, clock, pool_size=2) as database,
+    ):
+        assert await read(database, outbox.depth) == 0
+        await administer(postgres_database_url, DISCONNECT)
+        await server.left.wait()
+        await administer(postgres_database_url, "SELECT 1")  # time for us to read what it said
+        with pytest.raises(StoreUnavailable, match="cannot be reached"):
+            await read(database, outbox.depth)
+        assert await read(database, outbox.depth) == 0
+
+
+class _Lingering(Proxy):
+    """Passes on what the server says, and not that it hangs up."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.left = asyncio.Event()
+        self._over = asyncio.Event()
+
+    async def cut(self) -> None:
+        self._over.set()
+        await super().cut()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await super()._pump(reader, writer)
+        except ConnectionResetError:
+            self.left.set()
+            await self._over.wait()
 
 
 async def test_a_statement_that_never_ends_is_given_up(
