@@ -357,7 +357,7 @@ async def test_a_server_that_has_said_goodbye_and_not_yet_hung_up_is_unavailable
 
 
 class _Lingering(Proxy):
-    """Passes on what the server says, and not that it hangs up."""
+    """Passes on what the server says, and not that it hangs up, for the first time that it does."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -372,6 +372,8 @@ class _Lingering(Proxy):
         try:
             await super()._pump(reader, writer)
         except ConnectionResetError:
+            if self.left.is_set():
+                raise
             self.left.set()
             await self._over.wait()
 
