@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         TaskException,
         TaskFailed,
     )
+    from taskbus.hooks import Hooks
     from taskbus.index import Index
     from taskbus.purge_cache import PurgeCache
     from taskbus.runs import ClaimedRun, Handler
@@ -52,6 +53,7 @@ __all__ = [
     "Credentials",
     "Expired",
     "Handler",
+    "Hooks",
     "Index",
     "InputError",
     "InputTooLarge",
@@ -80,6 +82,7 @@ _ELSEWHERE: Final = {
     "CommandHandler": "taskbus.shell",
     "Credentials": "taskbus.credentials",
     "Handler": "taskbus.runs",
+    "Hooks": "taskbus.hooks",
     "Index": "taskbus.index",
     "PurgeCache": "taskbus.purge_cache",
     "Queue": "taskbus.client",

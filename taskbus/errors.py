@@ -10,7 +10,7 @@ from typing import Final, get_args
 from pydantic import ValidationError
 
 from schemas.artifacts import ErrorArtifactContent
-from schemas.errors import ErrorResponse, RequestInfo
+from schemas.errors import ERROR_STATUS, ErrorResponse, RequestInfo
 from schemas.task import ExceptionReason
 
 
@@ -146,6 +146,13 @@ _BY_CODE: Final[dict[str, type[ApiError]]] = {
 FAILED_DEPENDENCY: Final = 424
 _FOOTER: Final = "\n\n---\n\n"
 _EXCERPT: Final = 200
+
+
+def refusal(code: str, message: str, root_url: str = "") -> ApiError:
+    """The error of a code that came without a response of its own."""
+    status = ERROR_STATUS.get(code, 500)
+    kind = _BY_CODE.get(code, ServerError if status >= 500 else ApiError)
+    return kind(status, code, message, root_url=root_url)
 
 
 def error_from_response(status: int, body: bytes, root_url: str = "") -> ApiError:

@@ -1,15 +1,21 @@
 """Where jobs are inserted."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self, Unpack
+from typing import TYPE_CHECKING, Self, TypeVar, Unpack, overload
 
 from schemas.bulk import MAX_BULK, CreatedTask, TaskToCreate
 from taskbus.client import Queue
 from taskbus.jobs.hooks import Hook, InsertMiddleware, wrapped
 from taskbus.jobs.insertion import Insertion, InsertOptions, InsertResult, task_of
 from taskbus.jobs.job import Job
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.orm import Session
+
+R = TypeVar("R")
 
 
 def _now() -> datetime:
@@ -66,10 +72,58 @@ class Taskbus:
 
         A job that needs options of its own is an :class:`Insertion`. Raises as :meth:`insert`.
         """
-        insertions = [Insertion.of(job, {}) for job in jobs]
-        if not 1 <= len(insertions) <= MAX_BULK:
-            raise ValueError(f"jobs: expected 1 to {MAX_BULK} for one transaction, got {len(insertions)}")
-        return await wrapped(self._middleware, self._insert)(insertions)
+        return await wrapped(self._middleware, self._insert)(_insertions(jobs))
+
+    @overload
+    def insert_in(
+        self, session: "AsyncSession", job: Job, **options: Unpack[InsertOptions]
+    ) -> Awaitable[InsertResult]: ...
+    @overload
+    def insert_in(self, session: "Session", job: Job, **options: Unpack[InsertOptions]) -> InsertResult: ...
+    def insert_in(
+        self, session: "Session | AsyncSession", job: Job, **options: Unpack[InsertOptions]
+    ) -> InsertResult | Awaitable[InsertResult]:
+        """Insert a job in the transaction of your SQLAlchemy session: it exists exactly if that commits.
+
+        The session is on the PostgreSQL database of the service; an asynchronous one is awaited. Needs the
+        extra ``server``, and no open client. Raises as :meth:`insert`, with the session as it was before.
+        """
+        return self._in(session, [Insertion.of(job, options)], lambda results: results[0])
+
+    @overload
+    def insert_many_in(
+        self, session: "AsyncSession", jobs: Sequence[Job | Insertion]
+    ) -> Awaitable[Sequence[InsertResult]]: ...
+    @overload
+    def insert_many_in(
+        self, session: "Session", jobs: Sequence[Job | Insertion]
+    ) -> Sequence[InsertResult]: ...
+    def insert_many_in(
+        self, session: "Session | AsyncSession", jobs: Sequence[Job | Insertion]
+    ) -> Sequence[InsertResult] | Awaitable[Sequence[InsertResult]]:
+        """As :meth:`insert_in`, up to 1,000 jobs."""
+        return self._in(session, _insertions(jobs), lambda results: results)
+
+    def _in(
+        self,
+        session: "Session | AsyncSession",
+        insertions: Sequence[Insertion],
+        pick: Callable[[Sequence[InsertResult]], R],
+    ) -> R | Awaitable[R]:
+        from sqlalchemy.orm import Session
+
+        from taskbus.jobs import transaction
+
+        async def insert() -> R:
+            async with transaction.savepoint(session) as connection:
+
+                async def innermost(insertions: Sequence[Insertion]) -> Sequence[InsertResult]:
+                    await self._begin(insertions)
+                    return await transaction.insert(connection, insertions, self._now())
+
+                return pick(await wrapped(self._middleware, innermost)(insertions))
+
+        return transaction.at_once(insert()) if isinstance(session, Session) else insert()
 
     async def _insert(self, insertions: Sequence[Insertion]) -> Sequence[InsertResult]:
         await self._begin(insertions)
@@ -82,6 +136,12 @@ class Taskbus:
         for insertion in insertions:
             for hook in (*self._hooks, *insertion.job.hooks):
                 await hook.insert_begin(insertion)
+
+
+def _insertions(jobs: Sequence[Job | Insertion]) -> list[Insertion]:
+    if not 1 <= len(jobs) <= MAX_BULK:
+        raise ValueError(f"jobs: expected 1 to {MAX_BULK} for one transaction, got {len(jobs)}")
+    return [Insertion.of(job, {}) for job in jobs]
 
 
 def _result(insertion: Insertion, made: CreatedTask) -> InsertResult:
