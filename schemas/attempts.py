@@ -6,7 +6,7 @@ from pydantic import Field
 
 from schemas.base import INTEGRAL, Document, Request, Text
 from schemas.durations import DurationOrZero
-from schemas.extensions import FailedAttempt
+from schemas.extensions import FailedAttempt, Flag
 from schemas.ids import TaskId
 from schemas.task import RunId
 from schemas.times import Time
@@ -20,7 +20,7 @@ Count = Annotated[int, Field(ge=0), INTEGRAL]
 class FailureReport(FailedAttempt):
     """The body that reportFailed may have. Other members are ignored, as Taskcluster ignores them all."""
 
-    retry: bool = True
+    retry: Flag = True
     """False: the failure is final, whatever attempts are left."""
     retry_at: Time | None = None
     """When to try again, in place of what the task's policy says; a time in the past is not heeded."""

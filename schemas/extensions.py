@@ -15,6 +15,9 @@ from schemas.times import Time
 MAX_ATTEMPTS: Final = 50
 """As many as a task may have runs."""
 
+Flag = Annotated[bool, Field(strict=True)]
+"""True or false, and nothing that could mean one of them."""
+
 Jitter = Annotated[float, Field(strict=True, ge=0, le=1)]
 """How far a delay is drawn from its middle, to either side, as a part of it."""
 
@@ -83,7 +86,7 @@ class Retention(Request):
     canceled: Duration | None = None
     failed: Duration | None = None
     """Failed, or ended in any exception but a cancellation."""
-    shorten: bool = False
+    shorten: Flag = False
     """Whether the task may also be forgotten before its ``expires``."""
 
 
@@ -96,7 +99,7 @@ class TaskExtensions(Extension):
 
     run_at: Time | None = None
     """The first run is not available before."""
-    held: bool | None = None
+    held: Flag | None = None
     """The task waits for scheduleTask, whatever else it waits for."""
     max_attempts: Annotated[int, Field(ge=1, le=MAX_ATTEMPTS), INTEGRAL] | None = None
     """How often it is started before a failure is final; 1 when left out."""

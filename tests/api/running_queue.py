@@ -40,7 +40,7 @@ from tests.memory_blobs import MemoryBlobs
 ISSUER: Final = Issuer("static/taskbus/root", "vuOoBTLkTDKsiDVZ2BuxUQ3ReqAqTXmzLAr1nOm6RQWA")
 TABLES: Final = (
     "tasks", "task_definitions", "task_groups", "task_dependencies", "outbox",
-    "artifacts", "objects", "blob_deletions", "task_queues", "workers",
+    "artifacts", "objects", "blob_deletions", "task_queues", "workers", "attempt_errors", "task_outputs",
 )  # fmt: skip
 NOTHING: Final = object()
 """No body at all."""
