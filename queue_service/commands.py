@@ -1,4 +1,4 @@
-"""What the command line starts: serve, api, loops, migrate. Errors are told with the setting to change."""
+"""What the command line starts: serve, api, loops, migrate, doctor. Errors name the setting to change."""
 
 import asyncio
 import gc
@@ -14,6 +14,7 @@ from typing import Any, Final
 import structlog
 import uvicorn
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from sqlalchemy.engine import make_url
 
 from events.broker import JournalUnusable, PortInUse
@@ -21,6 +22,8 @@ from queue_service.access import NoRoot, stored_root_token
 from queue_service.api_processes import LISTEN_FD, ApiProcesses, inherited_listener, process_number
 from queue_service.artifact_storage import ArtifactStorageUnusable
 from queue_service.clock import SystemClock
+from queue_service.doctor.examination import examine
+from queue_service.doctor.finding import Finding, failure
 from queue_service.http_protocol import HttpProtocol
 from queue_service.logs import configure_logs
 from queue_service.metrics import Metrics
@@ -99,6 +102,20 @@ def migrate(overrides: dict[str, object]) -> int:
     return 0
 
 
+def doctor(overrides: dict[str, object]) -> list[Finding]:
+    """What is well and what is not with everything that a service with these settings needs."""
+    settings = _read_settings(overrides)
+    if not isinstance(settings, Settings):
+        advice = "correct it; docs/reference/settings.md lists all settings"
+        return [failure("settings", text, advice) for text in settings]
+    configure_logs("CRITICAL", settings.log_format)  # what is wrong is among the findings
+
+    async def run() -> list[Finding]:
+        return [finding async for finding in examine(settings)]
+
+    return asyncio.run(run())
+
+
 def root_credentials(overrides: dict[str, object]) -> tuple[str, str, str]:
     """Root URL, client id and access token of the root client; changes nothing, and needs no server to run.
 
@@ -159,17 +176,29 @@ def _run(overrides: dict[str, object], roles: frozenset[str], *, announce: bool)
 
 
 def _settings(overrides: dict[str, object]) -> Settings | None:
+    settings = _read_settings(overrides)
+    if isinstance(settings, Settings):
+        return settings
+    for text in settings:
+        print(f"taskbus: {text}", file=sys.stderr)
+    return None
+
+
+def _read_settings(overrides: dict[str, object]) -> Settings | list[str]:
+    """The settings, or what is wrong with them."""
     try:
         values: dict[str, Any] = dict(overrides)
         return Settings(**values)
     except ValidationError as error:
-        for item in error.errors(include_url=False, include_input=False):
-            setting, *place = (str(part) for part in item["loc"])
-            name = ".".join(("TASKBUS_" + setting.upper(), *place))
-            print(f"taskbus: {name}: {item['msg'].removeprefix('Value error, ')}", file=sys.stderr)
+        return [_violation(item) for item in error.errors(include_url=False, include_input=False)]
     except (FileNotFoundError, ValueError) as error:
-        print(f"taskbus: {error}", file=sys.stderr)
-    return None
+        return [str(error)]
+
+
+def _violation(item: ErrorDetails) -> str:
+    setting, *place = (str(part) for part in item["loc"])
+    name = ".".join(("TASKBUS_" + setting.upper(), *place))
+    return f"{name}: {item['msg'].removeprefix('Value error, ')}"
 
 
 def _check(settings: Settings, roles: frozenset[str], processes: int) -> None:
