@@ -47,7 +47,7 @@ from queue_service.operations import index as index_operations
 from queue_service.operations.due import Sweep
 from queue_service.operations.resolutions import Follower
 from queue_service.settings import Settings
-from queue_service.store import index, purge_cache
+from queue_service.store import index, purge_cache, uniqueness
 from queue_service.store.database import Database, open_database
 from queue_service.store.migrations import runner
 from queue_service.store.notifications import Notifications
@@ -67,6 +67,7 @@ FOLLOWERS: Final[tuple[Follower, ...]] = (
 SWEEPS: Final[tuple[Sweep, ...]] = (
     index.delete_expired,
     purge_cache.delete_expired,
+    uniqueness.let_go,
     client_operations.delete_expired,
     *(sweep for feature in FEATURES for sweep in feature.sweeps),
 )

@@ -11,6 +11,7 @@ from pydantic import Discriminator, Field, Tag
 from schemas.base import INTEGRAL, Request, Text, Wire
 from schemas.durations import Duration, DurationOrZero
 from schemas.times import Time
+from schemas.unique import Unique
 
 MAX_ATTEMPTS: Final = 50
 """As many as a task may have runs."""
@@ -105,6 +106,14 @@ class TaskExtensions(Extension):
     """How often it is started before a failure is final; 1 when left out."""
     retry_policy: RetryPolicy | None = None
     retention: Retention | None = None
+    unique: Unique | None = None
+
+
+class SkippedDuplicate(Extension):
+    """What the answer to createTask tells beside the status."""
+
+    unique_skipped_as_duplicate: Literal[True] | None = None
+    """The task is unique, and an equal one exists, whose status this is. The one asked for does not exist."""
 
 
 class FailedAttempt(Extension):

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from schemas.base import INTEGRAL, Document, Request, Text
-from schemas.extensions import FailedAttempt, TaskExtensions
+from schemas.extensions import FailedAttempt, SkippedDuplicate, TaskExtensions
 from schemas.ids import (
     ProjectId,
     ProvisionerId,
@@ -64,7 +64,7 @@ class CreateTaskRequest(TaskExtensions, Request):
     extra: JsonObject = Field(default_factory=dict)
 
 
-class TaskStatusResponse(Document):
+class TaskStatusResponse(SkippedDuplicate, Document):
     schema_name = "task-status-response"
 
     status: TaskStatus

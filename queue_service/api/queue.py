@@ -118,6 +118,8 @@ class QueueApi:
         task_id = call.params["taskId"]
         creation = creation_of(task_id, call.body, call.require, self._clock.now(), self._limits)
         task = await self._creations.submit(creation, weight=call.size)
+        if task.task_id != task_id:
+            return TaskStatusResponse.trusted(status=task.status(), unique_skipped_as_duplicate=True)
         return _status(task)
 
     async def task(self, call: PlainCall) -> TaskDefinition:

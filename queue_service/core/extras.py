@@ -1,12 +1,13 @@
 """What a task has beyond a plain one: what its creator asked for, and what is counted of its attempts.
 
-Rules: ``seed-systems.md`` C-1 to C-15, X-1.
+Rules: ``seed-systems.md`` C-1 to C-15, U-1 to U-11, X-1.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from queue_service.core.uniqueness import UniqueKey
 from schemas.extensions import Retention, RetryPolicy, TaskExtensions
 from schemas.times import Time
 
@@ -31,6 +32,7 @@ class Extras:
     max_attempts: int = 1
     retry_policy: RetryPolicy | None = None
     retention: Retention | None = None
+    unique: UniqueKey | None = None
     errors: int = 0
     """How many errors were reported; those of claims that ran out are not among them."""
     snoozes: int = 0

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from queue_service.core.extras import Extras
+from queue_service.core.uniqueness import HeldKey
 from schemas.attempts import AttemptError
 from schemas.messages import Message
 from schemas.task import Priority, Requires, Run, TaskState, TaskStatus
@@ -59,6 +60,12 @@ class Task:
     def attempt(self) -> int:
         """How often it was started, without what was snoozed or cut short by its worker's shutdown (C-2)."""
         return sum(counts_as_attempt(run) for run in self.runs)
+
+    def held_key(self, now: datetime) -> HeldKey | None:
+        """The key by which it keeps equal tasks from being created, if it does (U-6)."""
+        if self.extras is None or self.extras.unique is None:
+            return None
+        return self.extras.unique.held_by(self.state, self.runs[-1].resolved if self.runs else None, now)
 
     def deadline_passed(self, now: datetime) -> bool:
         return self.deadline <= now

@@ -6,7 +6,6 @@ from queue_service.core.run_steps import Step, run_steps
 from queue_service.core.task import Change, Task
 from queue_service.store import attempts, dependencies, outbox, tasks
 from queue_service.store.database import Tx
-from schemas.task import TaskState
 
 
 class Ledger:
@@ -19,7 +18,7 @@ class Ledger:
     def __init__(self, loaded: Mapping[str, Task]) -> None:
         self._loaded = dict(loaded)
         self._current = dict(loaded)
-        self._ended: list[tuple[str, TaskState]] = []
+        self._ended: list[Task] = []
         self._outgoing: list[outbox.Outgoing] = []
         self._steps: list[Step] = []
         self._reports: list[Change] = []
@@ -36,7 +35,7 @@ class Ledger:
             self._reports.append(change)
         task = change.after
         if change.resolves:
-            self._ended.append((task.task_id, task.state))
+            self._ended.append(task)
         if change.queues:
             del self._current[task.task_id]  # it comes after all that became pending before it
         self._current[task.task_id] = task

@@ -10,6 +10,8 @@ from queue_service.core.dependencies import Dependency
 from queue_service.core.errors import QueueError, RequestConflict, task_not_found
 from queue_service.core.groups import TaskGroup, admit
 from queue_service.core.task import Change, Task
+from queue_service.core.uniqueness import UniqueKey
+from queue_service.operations import uniqueness
 from queue_service.operations.ledger import Ledger
 from queue_service.store import dependencies as edges
 from queue_service.store import groups, tasks
@@ -36,7 +38,7 @@ class Creation:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What became of a creation: the task, and whether it is new."""
+    """What became of a creation: the task, and whether it is new. Of a duplicate it is the existing task."""
 
     task: Task
     created: bool
@@ -53,7 +55,9 @@ class TaskCall:
 
 async def change(tx: Tx, calls: Sequence[TaskCall]) -> list[Task | QueueError]:
     """Apply each call to its task, in this order; the task afterwards, or why not."""
-    ledger = Ledger(await tasks.lock(tx, [call.task_id for call in calls]))
+    found = await tasks.lock(tx, [call.task_id for call in calls])
+    keys = await uniqueness.keys_of(tx, found.values())
+    ledger = Ledger(found)
     outcomes: list[Task | QueueError] = []
     for call in calls:
         try:
@@ -61,7 +65,9 @@ async def change(tx: Tx, calls: Sequence[TaskCall]) -> list[Task | QueueError]:
             if task is None:
                 raise task_not_found(call.task_id)
             call.authorize(task)
-            outcomes.append(ledger.apply(call.rule(task, tx.now)))
+            change = call.rule(task, tx.now)
+            keys.check(change, tx)
+            outcomes.append(ledger.apply(change))
         except QueueError as error:
             outcomes.append(error)
     await ledger.write(tx)
@@ -82,9 +88,13 @@ async def make(
     """Create tasks, each in its group and behind its dependencies (``queue-behaviour.md`` 3.1, 7 to 11).
 
     A repeat with an equal definition is answered with the task as it stands, and told again. A task may
-    depend on tasks that come before it in the list.
+    depend on tasks that come before it in the list. A unique task that has an equal one is not created: the
+    outcome is the one that exists (``seed-systems.md`` U-7).
     """
-    wanted = _wanted_groups(creations, group_expiry_margin)
+    wanted_keys = [uniqueness.key_of(creation.definition, tx) for creation in creations]
+    keys, duplicates = await uniqueness.duplicates(tx, creations, wanted_keys)
+    joining = [creation for place, creation in enumerate(creations) if place not in duplicates]
+    wanted = _wanted_groups(joining, group_expiry_margin)
     joined = await groups.ensure(tx, wanted, margin=group_expiry_margin)
     stored = await tasks.lock(tx, [creation.task_id for creation in creations])
     defined = await tasks.definitions(tx.connection, list(stored))
@@ -95,16 +105,23 @@ async def make(
     created: list[tuple[Change, TaskDefinition]] = []
     waits: list[tuple[Edge, bool, datetime]] = []
     outcomes: list[Made | QueueError] = []
-    for creation in creations:
+    for place, (creation, key) in enumerate(zip(creations, wanted_keys, strict=True)):
         task_id, definition = creation.task_id, creation.definition
+        existing = duplicates.get(place)
+        if existing is None and task_id not in current:
+            existing = keys.holder(definition.project_id, key)  # an equal one came before it in the list
+        if existing is not None:
+            outcomes.append(Made(existing, created=False))
+            continue
         try:
             admit(joined[definition.task_group_id], definition.scheduler_id)
             is_new = task_id not in current
             if not is_new:
                 change = _repeat(current[task_id], defined[task_id], definition)
             else:
-                change, awaited = _create(creation, known, tx.now)
+                change, awaited = _create(creation, key, known, tx.now)
                 created.append((change, definition))
+                keys.take(change.after, key)
                 waits.extend(awaited)
                 current[task_id], defined[task_id] = change.after, definition
                 known[task_id] = Dependency(task_id, change.after.state, change.after.expires)
@@ -156,7 +173,7 @@ async def _known_dependencies(
 
 
 def _create(
-    creation: Creation, known: dict[str, Dependency], now: datetime
+    creation: Creation, key: UniqueKey | None, known: dict[str, Dependency], now: datetime
 ) -> tuple[Change, list[tuple[Edge, bool, datetime]]]:
     definition = creation.definition
     itself = Dependency(creation.task_id, "unscheduled", definition.expires)
@@ -166,7 +183,7 @@ def _create(
         {**known, creation.task_id: itself} if definition.dependencies else known,
         definition.deadline,
     )
-    task = definitions.unscheduled_task(creation.task_id, definition)
+    task = uniqueness.with_key(definitions.unscheduled_task(creation.task_id, definition), key)
     change = transitions.create(task, now, unmet_dependencies=bool(unmet))
     expires = definitions.latest_expiry(definition)
     awaited = [

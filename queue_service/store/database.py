@@ -39,7 +39,8 @@ STATEMENT_SECONDS = 60
 PLANNER = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 """Every statement here looks rows up by an index. A list parameter is estimated at 100 rows, whatever it
 holds, so that a plan made while a table is small would read it whole, and be kept after it has grown."""
-_RACE_SQLSTATES = frozenset({"40001", "40P01"})
+_RACE_SQLSTATES = frozenset({"40001", "40P01", "23505"})
+"""Serialization failure, deadlock, unique violation: the next attempt finds what the other one has done."""
 _REFUSALS = frozenset({"08", "28", "3D", "53", "57"})
 """Classes of SQLSTATE: connection, login, no such database, resources, operator intervention."""
 

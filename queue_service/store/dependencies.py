@@ -13,12 +13,14 @@ from sqlalchemy import (
     Text,
     bindparam,
     delete,
+    func,
     insert,
     select,
     text,
     update,
 )
 
+from queue_service.core.task import Task
 from queue_service.store.database import Tx
 from queue_service.store.rows import Rows
 from queue_service.store.signals import TasksResolved
@@ -71,16 +73,17 @@ FREE: Final = select(_dependents.c.dependent_task_id).where(
     .where(task_dependencies.c.dependent_task_id == _dependents.c.dependent_task_id, text(UNSATISFIED))
     .exists()
 )
-_resolved = Rows("resolved", task_id=Text, state=Text)
+_resolved = Rows("resolved", task_id=Text, state=Text, task_group_id=Text)
 INSERT_RESOLUTIONS: Final = insert(resolutions).from_select(
-    ["task_id", "state"], select(_resolved.c.task_id, _resolved.c.state)
+    ["task_id", "state", "task_group_id"],
+    select(_resolved.c.task_id, _resolved.c.state, _resolved.c.task_group_id),
 )
 NEXT_RESOLUTIONS: Final = (
     select(
         resolutions.c.id,
         resolutions.c.task_id,
         resolutions.c.state,
-        tasks.c.task_group_id,
+        func.coalesce(resolutions.c.task_group_id, tasks.c.task_group_id).label("task_group_id"),
         tasks.c.routes,
     )
     .select_from(resolutions.outerjoin(tasks, tasks.c.task_id == resolutions.c.task_id))
@@ -105,7 +108,7 @@ class Edge:
 class Resolution:
     """A task ended in this state; its dependents and its group have not been looked at since.
 
-    A task that has been deleted meanwhile has no group and no routes any more.
+    A task that has been deleted meanwhile has no routes any more.
     """
 
     id: int
@@ -157,10 +160,13 @@ async def free(tx: Tx, dependent_ids: Sequence[str]) -> list[str]:
     return list((await tx.connection.execute(FREE, _dependents.of(dependent_ids))).scalars())
 
 
-async def insert_resolutions(tx: Tx, ended: Sequence[tuple[str, TaskState]]) -> None:
+async def insert_resolutions(tx: Tx, ended: Sequence[Task]) -> None:
     """Put tasks that ended on the list of resolutions, each with the state it ended in."""
     if ended:
-        rows = [{"task_id": task_id, "state": state} for task_id, state in ended]
+        rows = [
+            {"task_id": task.task_id, "state": task.state, "task_group_id": task.task_group_id}
+            for task in ended
+        ]
         await tx.connection.execute(INSERT_RESOLUTIONS, _resolved.parameters(rows))
         tx.announce(TasksResolved())
 

@@ -31,6 +31,8 @@ RUNNING = "state = 'running'"
 UNRESOLVED = "state IN ('unscheduled', 'pending', 'running')"
 NEVER_RESOLVED = "ever_resolved = 0"
 UNSATISFIED = "satisfied = 0"
+HOLDS_KEY = "unique_key IS NOT NULL"
+LETS_GO = "unique_until IS NOT NULL"
 EVER_QUARANTINED = "quarantine_until IS NOT NULL"
 DELETED_ON_EXPIRATION = "delete_on_expiration = 1"
 
@@ -70,6 +72,9 @@ tasks = Table(
         "available_at", Milliseconds, comment="no claim gives it away before; None when nothing delays it"
     ),
     Column("extras", Text, comment="JSON object: what it has beyond a plain task"),
+    Column("unique_key", Id, comment="no other task of its project may hold it"),
+    Column("unique_until", Milliseconds, comment="when a task that has ended lets go of its key"),
+    Column("since", Milliseconds, nullable=False, server_default="0", comment="when it got into its state"),
     Column(
         "lane", Id, nullable=False, server_default="", comment="its runs wait there; '' when no limit by key"
     ),
@@ -136,6 +141,16 @@ Index(
     postgresql_where=text(NEVER_RESOLVED),
 )
 Index("tasks_expires", tasks.c.expires)
+Index(
+    "tasks_unique",
+    tasks.c.unique_key,
+    tasks.c.project_id,
+    unique=True,
+    sqlite_where=text(HOLDS_KEY),
+    postgresql_where=text(HOLDS_KEY),
+)
+Index("tasks_letting_go", tasks.c.unique_until, sqlite_where=text(LETS_GO), postgresql_where=text(LETS_GO))
+Index("tasks_since", tasks.c.state, tasks.c.since, tasks.c.task_id)
 
 task_groups = Table(
     "task_groups",
@@ -183,6 +198,7 @@ resolutions = Table(
     Column("id", Identity, primary_key=True, autoincrement=True),
     Column("task_id", Id, nullable=False, comment="was resolved; dependents and group must look"),
     Column("state", Text, nullable=False, comment="it was resolved as; a rerun may have changed it since"),
+    Column("task_group_id", Id, comment="its group; the task may be deleted meanwhile"),
     sqlite_autoincrement=True,
 )
 

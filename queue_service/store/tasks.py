@@ -88,6 +88,9 @@ _COLUMN_TYPES: Final[dict[str, Any]] = {
     "worker": Text,
     "available_at": BigInteger,
     "extras": Text,
+    "unique_key": Text,
+    "unique_until": BigInteger,
+    "since": BigInteger,
 }
 _MUTABLE: Final = (
     "state",
@@ -101,11 +104,14 @@ _MUTABLE: Final = (
     "available_at",
     "extras",
     "expires",
+    "unique_key",
+    "unique_until",
 )
 
 _created = Rows("given", **_COLUMN_TYPES)
 INSERT_TASKS: Final = insert(tasks).from_select(
-    list(_COLUMN_TYPES), select(*(_created.c[name] for name in _COLUMN_TYPES)).order_by(_created.c.task_id)
+    list(_COLUMN_TYPES),
+    select(*(_created.c[name] for name in _COLUMN_TYPES)).order_by(_created.c.unique_key, _created.c.task_id),
 )
 
 _changed = Rows(
@@ -113,6 +119,7 @@ _changed = Rows(
     task_id=Text,
     version=Integer,
     queue_order=BigInteger,
+    since=BigInteger,
     **{name: _COLUMN_TYPES[name] for name in _MUTABLE},
 )
 SAVE_TASKS: Final = (
@@ -121,6 +128,7 @@ SAVE_TASKS: Final = (
         **{name: _changed.c[name] for name in _MUTABLE},
         version=_changed.c.version + 1,
         queue_order=func.coalesce(_changed.c.queue_order, tasks.c.queue_order),
+        since=func.coalesce(_changed.c.since, tasks.c.since),
     )
     .where(tasks.c.task_id == _changed.c.task_id, tasks.c.version == _changed.c.version)
     .returning(tasks.c.task_id)
@@ -240,8 +248,10 @@ def task_of(row: Row) -> Task:
 
 def _created_row(tx: Tx, change: Change) -> dict[str, Any]:
     task = change.after
+    changed = _changed_row(tx, change)
     return {
-        **_changed_row(tx, change),
+        **changed,
+        "since": to_ms(tx.now) if changed["since"] is None else changed["since"],
         "task_queue_id": task.task_queue_id,
         "scheduler_id": task.scheduler_id,
         "project_id": task.project_id,
@@ -259,6 +269,7 @@ def _changed_row(tx: Tx, change: Change) -> dict[str, Any]:
     run = task.last_run
     holds = run is not None and run.state == "running" and run.taken_until is not None
     extras = None if task.extras is None else _EXTRAS.dump_json(task.extras, exclude_defaults=True).decode()
+    key = task.held_key(tx.now)
     return {
         "task_id": task.task_id,
         "version": task.version,
@@ -274,6 +285,9 @@ def _changed_row(tx: Tx, change: Change) -> dict[str, Any]:
         "available_at": None if task.available_at is None else to_ms(task.available_at),
         "extras": extras,
         "expires": to_ms(task.expires),
+        "unique_key": None if key is None else key.key,
+        "unique_until": None if key is None or key.until is None else to_ms(key.until),
+        "since": None if run is None else to_ms(run.resolved or run.started or run.scheduled),
     }
 
 

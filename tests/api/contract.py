@@ -133,6 +133,8 @@ def _plain(value: Any) -> Any:
         definition = TaskDefinition.model_validate(value)
         assert definition.to_wire() == value
         return {name: member for name, member in value.items() if name not in EXTENSIONS}
+    if value.get("uniqueSkippedAsDuplicate") is True:
+        value = {name: member for name, member in value.items() if name != "uniqueSkippedAsDuplicate"}
     return {name: _plain(member) for name, member in value.items()}
 
 

@@ -20,7 +20,9 @@ _TASKS = """
         '[{"runId":0,"state":"pending","reasonCreated":"scheduled","scheduled":"2024-05-01T12:00:00.000Z"}]',
         CASE WHEN n % 10 = 3 THEN 'group/worker' || CAST(n / 10 % 500 AS TEXT) END,
         CASE WHEN n % 100 = 1 THEN 1714564800000 + n * 1000 END, CAST(NULL AS TEXT),
-        CASE WHEN n % 10 = 2 THEN 'lane' || CAST(n / 200 % 50 AS TEXT) ELSE '' END
+        CASE WHEN n % 10 = 2 THEN 'lane' || CAST(n / 200 % 50 AS TEXT) ELSE '' END,
+        CASE WHEN n % 20 = 0 THEN 'key' || CAST(n AS TEXT) END,
+        CASE WHEN n % 40 = 0 THEN 1714564800000 + n END, 1714564800000 + n
     FROM numbers
 """
 _ROWS: Final = {
@@ -87,7 +89,11 @@ _ROWS: Final = {
         " CASE WHEN n % 10 = 0 THEN 1 ELSE 0 END FROM numbers",
     ),
     "roles": (40_000, "SELECT 'role/' || CAST(n AS TEXT), '[]', 'd', 1, 1 FROM numbers"),
-    "resolutions": (5000, "SELECT n, 'task' || CAST(100000 + n AS TEXT), 'completed' FROM numbers"),
+    "resolutions": (
+        5000,
+        "SELECT n, 'task' || CAST(100000 + n AS TEXT), 'completed', 'group' || CAST(100000 + n / 8 AS TEXT)"
+        " FROM numbers",
+    ),
     "outbox": (
         50_000,
         "SELECT n, 'exchange/x', 'primary.key', '[]', '[\"task\"]', '{\"version\":1}', 0,"

@@ -4,7 +4,7 @@ from queue_service.store import dependencies
 from queue_service.store.database import Database, Tx
 from queue_service.store.dependencies import Edge
 from queue_service.store.signals import Signal, TasksResolved
-from tests.core.samples import EXPIRES, new_ids
+from tests.core.samples import EXPIRES, new_ids, task
 from tests.store.databases import opened
 from tests.store.given import read
 from tests.store.manual_clock import ManualClock
@@ -76,8 +76,8 @@ async def test_a_dependent_is_free_when_its_last_edge_is_satisfied(database: Dat
 
 async def end(database: Database, *task_ids: str) -> None:
     """These tasks complete, in this order."""
-    ended = [(task_id, "completed") for task_id in task_ids]
-    await database.write(lambda tx: dependencies.insert_resolutions(tx, ended))  # type: ignore[arg-type]
+    ended = [task("scheduled completed", task_id=task_id) for task_id in task_ids]
+    await database.write(lambda tx: dependencies.insert_resolutions(tx, ended))
 
 
 async def next_ids(database: Database, limit: int = 100) -> list[str]:

@@ -26,6 +26,7 @@ from queue_service.store import (
     purge_cache,
     roles,
     tasks,
+    uniqueness,
     workers,
 )
 from queue_service.store.database import Database
@@ -56,7 +57,8 @@ IDS = '[{"task_id": "task100007"}]'
 CHANGED = (
     '[{"task_id": "task100007", "version": 1, "queue_order": null, "state": "running", "priority": 1,'
     ' "taken_until": 1, "retries_left": 5, "ever_resolved": 0, "claimed_by_id": 0, "runs": "[]",'
-    ' "worker": null, "available_at": null, "extras": null, "expires": 1714564800000}]'
+    ' "worker": null, "available_at": null, "extras": null, "expires": 1714564800000,'
+    ' "unique_key": null, "unique_until": null, "since": null}]'
 )
 EDGES = '[{"required_task_id": "task100007", "dependent_task_id": "task100014"}]'
 ARTIFACT = '[{"task_id": "task100007", "run_id": 0, "name": "public/file1"}]'
@@ -120,6 +122,18 @@ HOT: Final[dict[str, Hot]] = {
         {"ids": IDS},
         {"sqlite_autoindex_task_definitions_1"},
         {"task_definitions_pkey"},
+    ),
+    "uniqueness HOLDERS": Hot(
+        uniqueness.HOLDERS,
+        {"keys": '[{"wanted": "key40", "project": "none"}]'},
+        {"tasks_unique"},
+        {"tasks_unique"},
+    ),
+    "uniqueness LET_GO": Hot(
+        uniqueness.LET_GO, {"ids": IDS, "now": NOW}, {"sqlite_autoindex_tasks_1"}, {"tasks_pkey"}, sorts=True
+    ),
+    "uniqueness DUE": Hot(
+        uniqueness.DUE, {"now": NOW, "wanted": 100}, {"tasks_letting_go"}, {"tasks_letting_go"}
     ),
     "SAVE_TASKS": Hot(tasks.SAVE_TASKS, {"changed": CHANGED}, {"sqlite_autoindex_tasks_1"}, {"tasks_pkey"}),
     "NEXT_BATCH": Hot(outbox.NEXT_BATCH, {"wanted": 500}, {"outbox_lanes"}, {"outbox_lanes"}),
