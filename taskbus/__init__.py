@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         AuthenticationFailed,
         Conflict,
         ConnectionFailed,
+        DecodeError,
         Expired,
         InputError,
         InputTooLarge,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         InsufficientScopes,
         InvalidRequestArguments,
         InvalidResponse,
+        LeaseExpired,
         MalformedPayload,
         NotFound,
         ServerError,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     )
     from taskbus.hooks import Hooks
     from taskbus.index import Index
+    from taskbus.kv import Kv
     from taskbus.purge_cache import PurgeCache
     from taskbus.runs import ClaimedRun, Handler
     from taskbus.shell import CommandHandler
@@ -51,6 +54,7 @@ __all__ = [
     "Conflict",
     "ConnectionFailed",
     "Credentials",
+    "DecodeError",
     "Expired",
     "Handler",
     "Hooks",
@@ -61,6 +65,8 @@ __all__ = [
     "InsufficientScopes",
     "InvalidRequestArguments",
     "InvalidResponse",
+    "Kv",
+    "LeaseExpired",
     "MalformedPayload",
     "NotFound",
     "PurgeCache",
@@ -84,6 +90,7 @@ _ELSEWHERE: Final = {
     "Handler": "taskbus.runs",
     "Hooks": "taskbus.hooks",
     "Index": "taskbus.index",
+    "Kv": "taskbus.kv",
     "PurgeCache": "taskbus.purge_cache",
     "Queue": "taskbus.client",
     "Worker": "taskbus.worker",

@@ -18,6 +18,7 @@ MODULES: Final = {
     "worker": "taskbus.cli.worker",
     "listen": "taskbus.cli.listen",
     "task": "taskbus.cli.task",
+    "job": "taskbus.cli.job",
     "artifact": "taskbus.cli.artifact",
     "queue": "taskbus.cli.queue",
     "index": "taskbus.cli.index",

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from schemas.artifacts import LinkArtifactRequest
-from taskbus import Auth, Index, PurgeCache, Queue
+from taskbus import Auth, Hooks, Index, PurgeCache, Queue
 from tests.taskbus import samples
 from tests.taskbus.samples import NOW, TASK_ID
 
@@ -318,6 +318,77 @@ INDEX: Final[list[Row]] = [
     ),
 ]
 
+HOOK: Final = {
+    "metadata": {"name": "n", "description": "", "owner": "a@example.com", "emailOnError": True},
+    "task": {"payload": None},
+    "schedule": ["0 3 * * *"],
+    "triggerSchema": {"type": "object"},
+}
+HOOK_SHOWN: Final = {"hookGroupId": "ci", "hookId": "nightly/x", **HOOK}
+HOOK_FIRE: Final = {
+    "hookGroupId": "ci",
+    "hookId": "nightly/x",
+    "firedBy": "schedule",
+    "taskId": TASK_ID,
+    "taskCreateTime": TIME,
+    "result": "success",
+    "error": "",
+    "taskState": "pending",
+}
+NIGHTLY: Final = "/hooks/ci/nightly%2Fx"
+FIRED: Final = {"taskId": TASK_ID, "status": {"taskId": TASK_ID}}
+
+HOOKS: Final[list[Row]] = [
+    ("listHookGroups", lambda h: h.list_hook_groups(), "GET /hooks", None, {"groups": ["ci"]}),
+    ("listHooks", lambda h: h.list_hooks("ci"), "GET /hooks/ci", None, {"hooks": [HOOK_SHOWN]}),
+    ("hook", lambda h: h.hook("ci", "nightly/x"), f"GET {NIGHTLY}", None, HOOK_SHOWN),
+    ("createHook", lambda h: h.create_hook("ci", "nightly/x", HOOK), f"PUT {NIGHTLY}", HOOK, HOOK_SHOWN),
+    ("updateHook", lambda h: h.update_hook("ci", "nightly/x", HOOK), f"POST {NIGHTLY}", HOOK, HOOK_SHOWN),
+    ("removeHook", lambda h: h.remove_hook("ci", "nightly/x"), f"DELETE {NIGHTLY}", None, {}),
+    (
+        "triggerHook",
+        lambda h: h.trigger_hook("ci", "nightly/x", {"tree": "central"}),
+        f"POST {NIGHTLY}/trigger",
+        {"tree": "central"},
+        FIRED,
+    ),
+    (
+        "triggerHookWithToken",
+        lambda h: h.trigger_hook_with_token("ci", "nightly/x", TASK_ID),
+        f"POST {NIGHTLY}/trigger/{TASK_ID}",
+        {},
+        FIRED,
+    ),
+    (
+        "getTriggerToken",
+        lambda h: h.get_trigger_token("ci", "nightly/x"),
+        f"GET {NIGHTLY}/token",
+        None,
+        {"token": TASK_ID},
+    ),
+    (
+        "resetTriggerToken",
+        lambda h: h.reset_trigger_token("ci", "nightly/x"),
+        f"POST {NIGHTLY}/token",
+        None,
+        {"token": TASK_ID},
+    ),
+    (
+        "getHookStatus",
+        lambda h: h.get_hook_status("ci", "nightly/x"),
+        f"GET {NIGHTLY}/status",
+        None,
+        {"lastFire": {"result": "no-fire"}},
+    ),
+    (
+        "listLastFires",
+        lambda h: listed(h.list_last_fires("ci", "nightly/x")),
+        f"GET {NIGHTLY}/last-fires",
+        None,
+        {"lastFires": [HOOK_FIRE]},
+    ),
+]
+
 PURGE_CACHE: Final[list[Row]] = [
     (
         "purgeCache",
@@ -347,4 +418,5 @@ SERVICES: Final = [
     *((Auth, row) for row in AUTH),
     *((Index, row) for row in INDEX),
     *((PurgeCache, row) for row in PURGE_CACHE),
+    *((Hooks, row) for row in HOOKS),
 ]

@@ -54,7 +54,7 @@ class HookQueues:
         self._task: asyncio.Task[None] | None = None
         self._consuming: dict[Key, _Consuming] = {}
         self.reconciled = asyncio.Event()
-        """Set after every look at the definitions; for tests and health checks."""
+        """Set whenever all queues are as the definitions say; for tests and health checks."""
         database.subscribe(self._on_signal)
 
     def start(self) -> None:
@@ -104,8 +104,10 @@ class HookQueues:
         """Whether a hook has bindings, or had some: else no connection is needed."""
         self._stirred.clear()
         wanted, bound = await self._definitions()
+        if wanted or bound:
+            return True
         self.reconciled.set()
-        return bool(wanted or bound)
+        return False
 
     async def _session(self, connection: AbstractConnection) -> None:
         """Listen until the connection is lost, which raises, or there is nothing to listen to."""
