@@ -1,14 +1,14 @@
 """``taskbus worker``: run the commands of tasks on this machine."""
 
-import asyncio
 import logging
-import signal
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
 from taskbus.cli.console import INTERRUPTED, RootUrl, configure_logging, run, wrong_input
+from taskbus.cli.stopping import until_signalled
 from taskbus.client import Queue
 from taskbus.run_artifacts import RunArtifacts
 from taskbus.shell import CommandHandler
@@ -17,17 +17,34 @@ from taskbus.worker import Worker, own_worker_id
 
 logger = logging.getLogger(__name__)
 
+CONCURRENCY: Final = 4
+DRAIN: Final = "5s"
+
 
 def worker(
-    queue: Annotated[str, typer.Option(metavar="PROVISIONER/TYPE", help="The task queue to take work from.")],
-    concurrency: Annotated[int, typer.Option(min=1, metavar="N", help="How many tasks may run at once.")] = 4,
-    worker_group: Annotated[str, typer.Option(metavar="GROUP", help="First half of its name.")] = "local",
+    queue: Annotated[
+        str | None, typer.Option(metavar="PROVISIONER/TYPE", help="The task queue to take commands from.")
+    ] = None,
+    jobs: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:NAME", help="Work on jobs instead, with this taskbus.jobs.Worker."),
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="How many commands may run at once; 4 if left out.")
+    ] = None,
+    worker_group: Annotated[
+        str | None, typer.Option(metavar="GROUP", help="First half of its name; local if left out.")
+    ] = None,
     worker_id: Annotated[
         str | None, typer.Option(metavar="ID", help="Second half; host name and process id if left out.")
     ] = None,
     drain: Annotated[
-        str, typer.Option(metavar="TIME", help="How long running tasks may go on after SIGTERM or Ctrl-C.")
-    ] = "5s",
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="How long running commands may go on after SIGTERM or Ctrl-C; 5s if left out.",
+        ),
+    ] = None,
     task_folders: Annotated[
         Path | None,
         typer.Option(
@@ -41,7 +58,7 @@ def worker(
     ] = None,
     root_url: RootUrl = None,
 ) -> None:
-    """Run the commands of tasks.
+    """Run the commands of tasks, or the jobs of a program of yours.
 
     A task's payload has command (a list, or a string for sh), env, maxRunTime (seconds) and artifacts (a list
     of name, path, and type: file or directory), which are uploaded together with the log.
@@ -49,18 +66,41 @@ def worker(
     It calls as the client in TASKCLUSTER_CLIENT_ID and TASKCLUSTER_ACCESS_TOKEN, which needs the scopes
     queue:claim-work:PROVISIONER/TYPE and queue:worker-id:GROUP/ID.
 
+    With --jobs it runs the worker that a module of yours defines, which says what it needs.
+
     SIGTERM or Ctrl-C ends the worker in order: it takes no more work, waits for what runs, and gives the
     rest back to the queue. A second one ends it at once.
     """
     configure_logging(logging.INFO)
     with wrong_input():
-        drain_seconds = parse_duration(drain).total_seconds()
         client = Queue(root_url)
-    handler = CommandHandler(client.root_url, artifacts=RunArtifacts(client), folders=task_folders)
-    if not run(
-        _work(client, handler, queue, worker_group, worker_id or own_worker_id(), concurrency, drain_seconds)
-    ):
+        if jobs is not None:
+            others = (queue, concurrency, worker_group, worker_id, drain, task_folders)
+            if any(option is not None for option in others):
+                raise ValueError("--jobs: only --root-url may be given with it, the worker says the rest")
+            work = _work_on_jobs(client, jobs)
+        else:
+            if queue is None:
+                raise ValueError("expected --queue PROVISIONER/TYPE, or --jobs MODULE:NAME")
+            drain_seconds = parse_duration(drain or DRAIN).total_seconds()
+            handler = CommandHandler(client.root_url, artifacts=RunArtifacts(client), folders=task_folders)
+            work = _work(
+                client,
+                handler,
+                queue,
+                worker_group or "local",
+                worker_id or own_worker_id(),
+                concurrency or CONCURRENCY,
+                drain_seconds,
+            )
+    if not run(work):
         raise typer.Exit(INTERRUPTED)
+
+
+def _work_on_jobs(client: Queue, reference: str) -> Coroutine[Any, Any, bool]:
+    from taskbus.cli import job_worker
+
+    return job_worker.work(client, job_worker.find_worker(reference))
 
 
 async def _work(
@@ -88,31 +128,6 @@ async def _work(
             logger.info(
                 "worker %s/%s takes tasks of %s from %s", group, worker_id, task_queue_id, client.root_url
             )
-            in_order = await _until_signalled(worker, drain)
+            in_order = await until_signalled(worker.run(), worker)
     logger.info("worker stopped")
     return in_order
-
-
-async def _until_signalled(worker: Worker, drain: float) -> bool:
-    running = asyncio.create_task(worker.run())
-    signalled = False
-
-    def on_signal() -> None:
-        nonlocal signalled
-        if signalled:
-            running.cancel()
-            return
-        signalled = True
-        held = worker.running
-        if held:
-            logger.info("stopping in %g s at most, for the sake of %s; once more to end now", drain, held)
-        worker.stop()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    await asyncio.wait({running})
-    if running.cancelled():
-        return False
-    running.result()
-    return True

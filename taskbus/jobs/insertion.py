@@ -10,7 +10,7 @@ from schemas.ids import slugid
 from schemas.queue import CreateTaskRequest
 from schemas.task import Priority, Requires
 from taskbus.jobs.job import Job
-from taskbus.jobs.options import Duration
+from taskbus.jobs.options import Duration, JobOptions
 from taskbus.tasks import DEFAULT_OWNER, DEFAULT_SOURCE
 
 
@@ -74,8 +74,14 @@ class InsertResult:
 
 def task_of(insertion: Insertion, now: datetime) -> CreateTaskRequest:
     """The task of a job. Raises ValueError (pydantic.ValidationError) that names the wrong members."""
-    job, given = insertion.job, insertion.options
-    options = job.options
+    job = insertion.job
+    return job_task(job.payload(), job.options, insertion.options, now)
+
+
+def job_task(
+    payload: Mapping[str, Any], options: JobOptions, given: InsertOptions, now: datetime
+) -> CreateTaskRequest:
+    """The task of a job with this payload. Raises as :func:`task_of`."""
     start = max(now, given.get("run_at", now))
     deadline = start + parse_duration(given.get("deadline", options.deadline))
     members: dict[str, Any] = {
@@ -85,9 +91,9 @@ def task_of(insertion: Insertion, now: datetime) -> CreateTaskRequest:
         "created": now,
         "deadline": deadline,
         "expires": deadline + parse_duration(options.expires),
-        "payload": job.payload(),
+        "payload": payload,
         "metadata": {
-            "name": job.kind,
+            "name": payload["kind"],
             "description": "",
             "owner": DEFAULT_OWNER,
             "source": DEFAULT_SOURCE,

@@ -1,0 +1,1 @@
+"""Jobs: a program that inserts them, and a worker that does them."""

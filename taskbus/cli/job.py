@@ -1,0 +1,134 @@
+"""``taskbus job …``: insert jobs, and see how they fare."""
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from schemas.bulk import CreatedTask, TaskToCreate
+from schemas.durations import parse_duration
+from schemas.ids import slugid
+from schemas.task import PRIORITIES
+from schemas.times import parse_time
+from taskbus.cli import show
+from taskbus.cli.connect import connect
+from taskbus.cli.console import AsJson, RootUrl, configure_logging, out, plain_app, run, say, wrong_input
+from taskbus.client import Queue
+from taskbus.jobs.insertion import InsertOptions, job_task
+from taskbus.jobs.job import KIND
+from taskbus.jobs.options import DEFAULT_ATTEMPTS, DEFAULT_QUEUE, JobOptions
+
+job = plain_app(name="job", help="Insert jobs, and see how they fare.", no_args_is_help=True)
+
+
+@job.callback()
+def prepare() -> None:
+    """What a command cannot do it says in its error; the log of its parts would only repeat it."""
+    configure_logging(logging.CRITICAL)
+
+
+@job.command()
+def insert(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="The type of the job, such as SendInvoice.")],
+    args: Annotated[
+        str, typer.Argument(metavar="JSON", help="Its arguments, such as '{\"customer\": 7}'.")
+    ] = "{}",
+    queue: Annotated[
+        str, typer.Option(metavar="PROVISIONER/TYPE", help="Where workers take it.")
+    ] = DEFAULT_QUEUE,
+    max_attempts: Annotated[
+        int, typer.Option(metavar="N", help="How often it is started before an error is final, 1 to 50.")
+    ] = DEFAULT_ATTEMPTS,
+    run_at: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Not before: 2026-05-01T12:00:00Z, or 10m from now."),
+    ] = None,
+    held: Annotated[bool, typer.Option("--held", help="Not before `taskbus task schedule`.")] = False,
+    priority: Annotated[str, typer.Option(metavar="LEVEL", help=f"{', '.join(PRIORITIES)}.")] = "lowest",
+    deadline: Annotated[str, typer.Option(metavar="TIME", help="When to give it up.")] = "1d",
+    tag: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Repeatable.")] = None,
+    task_id: Annotated[str | None, typer.Option(metavar="TASK_ID", help="A new one if left out.")] = None,
+    as_json: AsJson = False,
+    root_url: RootUrl = None,
+) -> None:
+    """Insert a job and print its id.
+
+    Example: taskbus job insert SendInvoice '{"customer": 7}' --queue billing/mail
+    """
+    now = datetime.now(UTC)
+    with wrong_input():
+        options = JobOptions(queue=queue, max_attempts=max_attempts, priority=priority, deadline=deadline)  # type: ignore[arg-type]
+        given: InsertOptions = {"tags": dict(_pair(text) for text in tag or [])}
+        if run_at is not None:
+            given["run_at"] = _moment(run_at, now)
+        if held:
+            given["held"] = True
+        task = job_task(_payload(kind, args), options, given, now)
+        to_create = TaskToCreate(task_id=task_id or slugid(), task=task)
+    client = connect(Queue, root_url)
+
+    async def create() -> CreatedTask:
+        async with client:
+            (made,) = await client.create_tasks([to_create])
+        return made
+
+    made = run(create())
+    if made.unique_skipped_as_duplicate and not as_json:
+        say(f"not inserted: a duplicate of {made.task_id}")
+    typer.echo(made.to_json() if as_json else made.task_id)
+
+
+@job.command()
+def attempts(
+    task_id: Annotated[str, typer.Argument(metavar="TASK_ID", help="The id that insert has printed.")],
+    as_json: AsJson = False,
+    root_url: RootUrl = None,
+) -> None:
+    """Show how often a job was tried, and what went wrong."""
+    client = connect(Queue, root_url)
+
+    async def ask() -> Any:
+        async with client:
+            return await client.attempts(task_id)
+
+    told = run(ask())
+    if as_json:
+        typer.echo(told.to_json())
+        return
+    say(f"attempt {told.attempt} of {told.max_attempts}, snoozed {told.snoozes} times")
+    rows = ((error.at, error.attempt, error.run_id, error.error) for error in told.errors)
+    out().print(show.table(("SINCE", "ATTEMPT", "RUN", "ERROR"), rows))
+
+
+def _payload(kind: str, args: str) -> dict[str, Any]:
+    if KIND.fullmatch(kind) is None:
+        raise ValueError(f"KIND: expected 2 to 64 letters, digits, '_', '.' or '-', got {kind!r}")
+    try:
+        found = json.loads(args)
+    except ValueError as error:
+        raise ValueError(f"JSON: expected an object, and it cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"JSON: expected an object, got {args}")
+    return {"kind": kind, "args": found}
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    try:
+        return now + parse_duration(text)
+    except ValueError:
+        pass
+    try:
+        return parse_time(text)
+    except ValueError:
+        raise ValueError(
+            f"--run-at: expected 2026-05-01T12:00:00Z, or a duration such as 10m, got {text!r}"
+        ) from None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise ValueError(f"--tag: expected NAME=VALUE, got {text!r}")
+    return name, value
