@@ -152,8 +152,12 @@ class Sqlite:
 
 
 async def _in_thread(connection: SqliteConnection, sql: str) -> None:
-    """Execute in a thread, and wait for its end whatever happens to the caller."""
-    running = asyncio.ensure_future(asyncio.to_thread(connection.raw.execute, sql))
+    """Execute in a thread, and wait for its end whatever happens to the caller.
+
+    All rows are read there: a statement with rows left is in progress, and with it nothing can be committed,
+    until the thread lets go of its cursor.
+    """
+    running = asyncio.ensure_future(asyncio.to_thread(lambda: connection.raw.execute(sql).fetchall()))
     try:
         await asyncio.shield(running)
     except asyncio.CancelledError:
