@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 ATTEMPTS = 5
 """How often a transaction is tried that lost a race (a deadlock, a stale version)."""
+DUE_PLACES = 500
+"""Of the thousand places in line of a millisecond, those for what comes due in it."""
 CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 60
 """A statement that takes longer is given up: the link to the database may be half open."""
@@ -81,12 +83,12 @@ class Tx:
         return self._places.next_queue_order(self.now)
 
     def due_queue_order(self, due: datetime) -> int:
-        """The place in line of what came due at that time: before all that was queued later.
+        """The place in line of what came due at that time: before all that was queued then or later.
 
         Of what came due in one millisecond, earlier calls get smaller numbers.
         """
         self._came_due += 1
-        return to_ms(due) * 1000 + min(self._came_due, 999)
+        return to_ms(due) * 1000 + min(self._came_due, DUE_PLACES) - 1
 
     @property
     def signals(self) -> tuple[Signal, ...]:
@@ -145,7 +147,7 @@ class Database:
                 subscriber(signal)
 
     def next_queue_order(self, now: datetime) -> int:
-        self._last_queue_order = max(self._last_queue_order + 1, to_ms(now) * 1000)
+        self._last_queue_order = max(self._last_queue_order + 1, to_ms(now) * 1000 + DUE_PLACES)
         return self._last_queue_order
 
     async def write(self, script: Callable[[Tx], Awaitable[T]]) -> T:
