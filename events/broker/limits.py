@@ -9,10 +9,12 @@ class BrokerLimits:
     name.
 
     `held_bytes` bounds the messages in all queues together, unacknowledged ones included, each counted once
-    however many queues hold it. Above it publishing connections are blocked as RabbitMQ's memory alarm
-    does. `outgoing_bytes` is where deliveries to one connection stop until its socket takes more; answers
-    to its own requests may go beyond it by four times that and one message before the broker stops reading
-    from it.
+    however many queues hold it, and its place in each. Above it publishing connections are blocked as
+    RabbitMQ's memory alarm does. Before that, `queue_bytes` bounds what one queue holds, so that one nobody
+    consumes does not block the others: it refuses (nacks) what comes on a channel with confirms, as if it had
+    been declared with reject-publish; one with a limit and drop-head drops its oldest. `outgoing_bytes` is
+    where deliveries to one connection stop until its socket takes more; answers to its own requests may go
+    beyond it by four times that and one message before the broker stops reading from it.
     """
 
     connections: int = 1_000
@@ -25,8 +27,9 @@ class BrokerLimits:
     frame_bytes: int = 131_072
     message_bytes: int = 16 * 1024 * 1024
     assembling_bytes: int = 64 * 1024 * 1024
-    """Bodies of which one connection has sent a part."""
+    """Bodies of which all connections together have sent a part."""
     held_bytes: int = 256 * 1024 * 1024
+    queue_bytes: int = 64 * 1024 * 1024
     outgoing_bytes: int = 1024 * 1024
     heartbeat_seconds: int = 60
     """Proposed to clients; the client's answer rules. 0 proposes none."""

@@ -19,8 +19,6 @@ class Link(Protocol):
     """What the client says it understands."""
     writable: bool
     """False while deliveries must wait for the socket."""
-    assembling: int
-    """Bytes of bodies that came in part."""
     consumer_count: int
     promised: bool
     """What is written since the last output says that something is done: it waits for the journal."""

@@ -12,14 +12,18 @@ _LOW: Final = 0.8
 """Publishers go on below this share of the limit: not at the limit itself, or they would stop and go
 forever.
 """
+ENTRY_BYTES: Final = 200
+"""Measured bytes of a message's place in one queue."""
 
 
 class Memory:
-    """Counts each message once, however many queues hold it."""
+    """Counts each message once, however many queues hold it, and its place in each of them."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.held = 0
+        self.assembling = 0
+        """Bytes of bodies that came in part, on all connections."""
         self.journal_problem: str | None = None
         self._waiting: dict[Callable[[], None], None] = {}
 
@@ -33,15 +37,17 @@ class Memory:
     def hold(self, message: Message) -> None:
         """One more queue holds the message."""
         message.holders += 1
+        self.held += ENTRY_BYTES
         if message.holders == 1:
             self.held += message.size
 
     def release(self, message: Message) -> None:
         """One queue fewer holds the message."""
         message.holders -= 1
+        self.held -= ENTRY_BYTES
         if message.holders == 0:
             self.held -= message.size
-            self._wake()
+        self._wake()
 
     def journal_state(self, problem: str | None) -> None:
         """The journal could be written, or could not and why."""

@@ -34,7 +34,7 @@ _KNOWN_FLAGS: Final = 0xFFFC
 
 MAX_MILLISECONDS: Final = 2**32 - 1
 _PERSISTENT: Final = b"\x02"
-_OVERHEAD: Final = 500
+OVERHEAD: Final = 500
 """Measured bytes of the objects around an empty message held by one queue."""
 
 
@@ -64,7 +64,7 @@ class Message:
 
     @property
     def size(self) -> int:
-        return len(self.body) + len(self.properties) + _OVERHEAD
+        return len(self.body) + len(self.properties) + OVERHEAD
 
 
 def received(exchange: str, key: str, address: bytes, properties: bytes, body: bytes, user: str) -> Message:

@@ -35,6 +35,7 @@ class Publishing:
         self._link = link
         self._channel = channel
         self._limit = link.topology.limits.message_bytes
+        self._memory = link.topology.memory
         self._publish: _Publish | None = None
         self._properties: bytes | None = None
         self._missing = 0
@@ -87,12 +88,12 @@ class Publishing:
             self._complete(payload)
             return
         self._parts.append(payload)
-        self._link.assembling += size
+        self._memory.assembling += size
         if not self._missing:
             body = b"".join(self._parts)
             self._drop_parts()
             self._complete(body)
-        elif self._link.assembling > self._link.topology.limits.assembling_bytes:
+        elif self._memory.assembling > self._link.topology.limits.assembling_bytes:
             raise AmqpError(Reply.RESOURCE_ERROR, "too many bytes in messages that are not complete")
 
     def close(self) -> None:
@@ -101,7 +102,7 @@ class Publishing:
         self._drop_parts()
 
     def _drop_parts(self) -> None:
-        self._link.assembling -= sum(map(len, self._parts))
+        self._memory.assembling -= sum(map(len, self._parts))
         self._parts = []
 
     def _complete(self, body: bytes) -> None:
@@ -113,7 +114,7 @@ class Publishing:
         if bits & _IMMEDIATE:
             raise AmqpError(Reply.NOT_IMPLEMENTED, "immediate=true")
         message = received(exchange, key, address, properties, body, self._link.user)
-        outcome = self._link.topology.publish(message)
+        outcome = self._link.topology.publish(message, refusable=self.confirming)
         if outcome is Outcome.UNROUTED and bits & _MANDATORY:
             self._return(message)
         if self.confirming:

@@ -9,11 +9,15 @@ from typing import Any, Final, Protocol
 
 from events.broker.arguments import Arguments, QueuePolicy
 from events.broker.dead_letters import Reason
-from events.broker.memory import Memory
-from events.broker.message import Message
+from events.broker.limits import BrokerLimits
+from events.broker.memory import ENTRY_BYTES, Memory
+from events.broker.message import OVERHEAD, Message
+from events.broker.room import Room
 from events.broker.timers import Agenda
 
 _POSITION: Final = attrgetter("position")
+EMPTY_BYTES: Final = OVERHEAD + ENTRY_BYTES
+"""Of an empty message in one queue."""
 _SWEEP: Final = 500
 """Expired messages dropped at a time: some milliseconds of work."""
 
@@ -58,6 +62,7 @@ class Host(Protocol):
         """None when nothing is to outlive the process."""
 
     clock: Callable[[], float]
+    limits: BrokerLimits
     memory: Memory
     agenda: Agenda
 
@@ -115,6 +120,7 @@ class Queue:
         """Messages delivered and not yet acknowledged."""
         self.ready_bytes = 0
         """Bodies of the messages that wait."""
+        self.room = Room(name, host.limits.queue_bytes)
         self.journal_id = 0
         """Given by the journal, to durable queues."""
         self.delivered = 0
@@ -126,6 +132,7 @@ class Queue:
         self._next_position = 0
         self._expires_at: float | None = None
         self._limited = policy.max_length is not None or policy.max_bytes is not None
+        self._drops_head = self._limited and policy.overflow == "drop-head"
         self.used()
 
     def __len__(self) -> int:
@@ -133,12 +140,16 @@ class Queue:
 
     # -- messages in ------------------------------------------------------------------------------------
 
-    def push(self, message: Message) -> bool:
-        """Take a message; False when the queue is full and its policy is to refuse."""
-        if self._limited and self._refuses(message):
+    def push(self, message: Message, *, refusable: bool = False) -> bool:
+        """Take a message; False when the queue is full and its policy is to refuse, or when it holds as much
+        as any queue may and the message is ``refusable``.
+        """
+        if (self._limited and self._refuses(message)) or (
+            refusable and not self._drops_head and self.room.lacks(message)
+        ):
             return False
         entry = Entry(message, self._position())
-        self._host.memory.hold(message)
+        self._hold(message)
         if self._journal is not None and message.persistent:
             self._journal.added(self, entry)
         self._ready.append(entry)
@@ -155,7 +166,7 @@ class Queue:
         """Take a message back as the journal has it; `restored` follows when all are in."""
         entry.journaled = True
         entry.redelivered = entry.position <= self.delivered
-        self._host.memory.hold(entry.message)
+        self._hold(entry.message)
         self._ready.append(entry)
         self.ready_bytes += len(entry.message.body)
 
@@ -344,25 +355,34 @@ class Queue:
             self._host.give_up(self, entry.message, reason)
         self._let_go(entry)
 
+    def _hold(self, message: Message) -> None:
+        self.room.hold(message)
+        self._host.memory.hold(message)
+
     def _let_go(self, entry: Entry) -> None:
+        self.room.release(entry.message)
         self._host.memory.release(entry.message)
         if self._journal is not None and entry.journaled:
             self._journal.removed(entry)
 
     def _make_short(self) -> None:
         """Give up the oldest messages that are too many, unless the policy is to refuse the newest."""
-        while self._ready and self.policy.overflow == "drop-head" and self._over_limit():
+        while self._ready and self._drops_head and (self._over_limit() or self._takes_too_much()):
             self._drop_head(Reason.MAXLEN)
         self._arm()
 
     def _refuses(self, message: Message) -> bool:
         """Is there no room for the message, and the policy to refuse it?"""
         policy = self.policy
-        if policy.overflow == "drop-head" or not self._over_limit(1, len(message.body)):
+        if self._drops_head or not self._over_limit(1, len(message.body)):
             return False
         if policy.overflow == "reject-publish-dlx":
             self._host.give_up(self, message, Reason.MAXLEN)
         return True
+
+    def _takes_too_much(self) -> bool:
+        """Does what waits need more than any queue may hold?"""
+        return self.ready_bytes + len(self._ready) * EMPTY_BYTES > self._host.limits.queue_bytes
 
     def _over_limit(self, more: int = 0, more_bytes: int = 0) -> bool:
         policy = self.policy

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 _TICKS_ALLOWED: Final = 4
 """Half heartbeat intervals without a byte from the client: two whole ones, as RabbitMQ allows."""
+_FIRST_FRAMES: Final = 8192
+"""Bytes a frame may have before the client has shown who it is and agreed on more."""
 _REPLIES_LIMIT: Final = 4
 """Output that may wait, in multiples of `outgoing_bytes`, before requests are not read any more."""
 
@@ -55,14 +57,13 @@ class Session:
         self.peer = peer
         self.state = State.HEADER
         self.user = username
-        self.body_limit = topology.limits.frame_bytes - wire.ENVELOPE
+        self.body_limit = min(topology.limits.frame_bytes, _FIRST_FRAMES) - wire.ENVELOPE
         self.capabilities: frozenset[str] = frozenset()
         self.tuning = handshake.Tuning(topology.limits.channels, topology.limits.frame_bytes, 0)
         self.writable = True
         self.blocked = False
         """Not read until publishers may go on."""
         self.promised = False
-        self.assembling = 0
         self.consumer_count = 0
         self.backlog = 0
         """Bytes the socket has not taken yet; the owner keeps it up to date."""

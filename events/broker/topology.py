@@ -288,8 +288,10 @@ class Topology:
 
     # -- messages ---------------------------------------------------------------------------------------
 
-    def publish(self, message: Message) -> Outcome:
-        """Route a message; each queue gets one copy. Raises NOT_FOUND or ACCESS_REFUSED for its exchange."""
+    def publish(self, message: Message, *, refusable: bool = False) -> Outcome:
+        """Route a message; each queue gets one copy. A publisher of what is ``refusable`` hears when a queue
+        has no room for it. Raises NOT_FOUND or ACCESS_REFUSED for its exchange.
+        """
         exchange = self.exchange(message.exchange)
         if exchange.internal:
             raise AmqpError(
@@ -298,7 +300,7 @@ class Topology:
         queues = self._route(exchange, message.keys)
         taken = True
         for queue in queues:
-            taken = queue.push(message) and taken
+            taken = queue.push(message, refusable=refusable) and taken
         if not taken:
             return Outcome.REFUSED
         return Outcome.ROUTED if queues else Outcome.UNROUTED

@@ -1,5 +1,7 @@
 """Topic patterns as a trie, against the rule as it is documented."""
 
+import time
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +36,29 @@ def test_the_trie_finds_what_the_rule_says(patterns: list[str], removed: list[st
     found: dict[str, None] = {}
     matcher.match(key, found)
     assert set(found) == {pattern for pattern in patterns if naive_match(split(pattern), split(key))}
+
+
+def seconds_to_match(bindings: int) -> float:
+    """Processor time of a match among bindings as schedulers make them, one for each task or pool; the best
+    of several.
+    """
+    matcher: TopicMatcher[int] = TopicMatcher()
+    for number in range(bindings):
+        matcher.add(f"primary.task{number}.#" if number % 2 else f"*.*.*.*.*.pool.type{number}.#", number)
+    found: dict[int, None] = {}
+    times = []
+    for _ in range(10):
+        began = time.process_time()
+        for _ in range(200):
+            matcher.match("primary.task77.0.group.worker.pool.type88.rest", found)
+        times.append(time.process_time() - began)
+    assert set(found) == {77, 88}
+    return min(times)
+
+
+def test_a_hundred_times_more_bindings_do_not_make_it_slow() -> None:
+    """Looking at each would take a hundred times as long."""
+    assert seconds_to_match(10_000) < 10 * seconds_to_match(100)
 
 
 def test_a_pattern_of_many_hashes_costs_no_more_than_its_places() -> None:

@@ -11,6 +11,7 @@ from pamqp import body, frame, header
 from pamqp.commands import INDEX_MAPPING, Basic, Channel, Confirm, Connection, Queue
 
 from events.broker.limits import BrokerLimits
+from events.broker.memory import ENTRY_BYTES
 from events.broker.session import State
 from events.broker.topology import Topology
 from tests.broker.dialogue import HEARTBEAT, Dialogue, published
@@ -171,6 +172,87 @@ def test_a_message_in_many_queues_is_held_once() -> None:
     assert topology.memory.held == 0
 
 
+def test_a_message_in_many_queues_needs_a_place_in_each() -> None:
+    topology = Topology()
+    talk = Dialogue(topology).opened()
+    for number in range(100):
+        talk.say(Queue.Declare(queue=str(number)), Queue.Bind(queue=str(number), exchange="amq.fanout"))
+    talk.publish(b"", "", "amq.fanout")
+    assert topology.memory.held > 100 * ENTRY_BYTES
+
+
+# -- one queue ------------------------------------------------------------------------------------------
+
+NARROW = BrokerLimits(queue_bytes=100_000)
+
+
+def test_a_queue_that_nobody_consumes_refuses_and_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    topology = Topology(NARROW)
+    talk = Dialogue(topology).opened()
+    talk.say(Confirm.Select(), Queue.Declare(queue="dead"), Queue.Declare(queue="live"))
+    talk.listen()
+    for _ in range(1000):
+        talk.publish(bytes(1000), "dead")
+    talk.publish(b"x", "live")
+    outcomes = [item for _, item in talk.listen()]
+    assert isinstance(outcomes[-1], Basic.Ack)
+    assert sum(isinstance(item, Basic.Nack) for item in outcomes) > 900
+    assert topology.memory.held <= 100_000 + 1000
+    assert not talk.session.blocked
+    assert caplog.text.count("queue dead is full") == 1
+
+
+def test_a_queue_that_was_full_takes_messages_again_when_a_fifth_is_free() -> None:
+    topology = Topology(NARROW)
+    talk = Dialogue(topology).opened()
+    talk.say(Confirm.Select(), Queue.Declare(queue="q"))
+    for _ in range(100):
+        talk.publish(bytes(1000), "q")
+    full = topology.snapshot()[0].ready
+    talk.say(Basic.Get(queue="q", no_ack=True))
+    talk.listen()
+    talk.publish(b"x", "q")
+    assert talk.names() == ["Basic.Nack"]
+    for _ in range(full // 4):
+        talk.say(Basic.Get(queue="q", no_ack=True))
+    talk.listen()
+    talk.publish(b"x", "q")
+    assert talk.names() == ["Basic.Ack"]
+
+
+def test_what_is_not_acknowledged_takes_room() -> None:
+    topology = Topology(NARROW)
+    talk, consumer = Dialogue(topology).opened(), Dialogue(topology).opened()
+    talk.say(Confirm.Select(), Queue.Declare(queue="q"))
+    consumer.say(Basic.Consume(queue="q"))
+    for _ in range(1000):
+        talk.publish(bytes(1000), "q")
+        consumer.listen()
+    assert topology.snapshot()[0].unacknowledged < 100
+
+
+def test_a_publisher_without_confirms_is_not_refused_but_blocked_in_the_end() -> None:
+    topology = Topology(replace(NARROW, held_bytes=200_000))
+    talk = Dialogue(topology).opened()
+    talk.say(Queue.Declare(queue="q"))
+    talk.session.receive(published(bytes(1000), "q") * 1000)
+    assert topology.snapshot()[0].ready > 100
+    assert talk.session.blocked
+
+
+def test_a_queue_that_drops_its_oldest_does_so_at_the_limit_of_any_queue() -> None:
+    topology = Topology(NARROW)
+    talk = Dialogue(topology).opened()
+    talk.say(Confirm.Select(), Queue.Declare(queue="q", arguments={"x-max-length": 1_000_000}))
+    talk.listen()
+    for number in range(1000):
+        talk.publish(str(number).encode(), "q")
+    assert all(isinstance(item, Basic.Ack) for _, item in talk.listen())
+    assert 50 < topology.snapshot()[0].ready < 200
+    talk.say(Basic.Get(queue="q"))
+    assert b"0" not in [item.value for _, item in talk.listen() if isinstance(item, body.ContentBody)]
+
+
 def test_acknowledging_rejecting_expiring_and_losing_let_go_of_memory() -> None:
     topology = Topology(SMALL, clock=lambda: 0.0)
     talk, other = Dialogue(topology).opened(), Dialogue(topology).opened()
@@ -208,6 +290,30 @@ def test_bodies_in_part_are_bounded() -> None:
     ((_, closed),) = talk.listen()
     assert isinstance(closed, Connection.Close)
     assert closed.reply_code == 506
+
+
+def test_bodies_in_part_are_bounded_for_all_connections_together() -> None:
+    topology = Topology(BrokerLimits(assembling_bytes=10_000))
+
+    def begin(talk: Dialogue) -> list[str]:
+        talk.say(Basic.Publish(routing_key="q"))
+        talk.session.receive(frame.marshal(header.ContentHeader(0, 20_000), 1))
+        talk.session.receive(frame.marshal(body.ContentBody(bytes(6_000)), 1))
+        return talk.names()
+
+    first, second, third = (Dialogue(topology).opened() for _ in range(3))
+    assert begin(first) == []
+    assert begin(second) == ["Connection.Close"]
+    first.session.lost()
+    assert topology.memory.assembling == 0
+    assert begin(third) == []
+
+
+def test_a_stranger_cannot_send_large_frames() -> None:
+    """Before the login a frame is small, so that what waits for its end is, too."""
+    talk = Dialogue()
+    talk.session.receive(header.ProtocolHeader().marshal() + struct.pack(">BHI", 1, 0, 10_000))
+    assert talk.names() == ["Connection.Start", "Connection.Close"]
 
 
 # -- limits ---------------------------------------------------------------------------------------------

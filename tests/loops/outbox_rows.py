@@ -1,5 +1,6 @@
 """Rows for the relay: messages whose routing keys tell which they are."""
 
+from collections.abc import Callable
 from typing import Final
 
 from sqlalchemy import insert, select
@@ -14,8 +15,17 @@ RECORD: Final = insert(table)
 ALL: Final = select(table.c.id, table.c.routing_key).order_by(table.c.id)
 
 
-async def record(database: Database, *names: str, exchange: str = "exchange/test") -> None:
-    """A row for each name; those with the same first letter must keep their order. ``name`` is its key."""
+def first_letter(name: str) -> str:
+    return name[0]
+
+
+async def record(
+    database: Database,
+    *names: str,
+    exchange: str = "exchange/test",
+    key_of: Callable[[str], str] = first_letter,
+) -> None:
+    """A row for each name, which is its routing key; those with the same order key must keep their order."""
 
     async def script(tx: Tx) -> None:
         rows = [
@@ -23,7 +33,7 @@ async def record(database: Database, *names: str, exchange: str = "exchange/test
                 "exchange": exchange,
                 "routing_key": name,
                 "cc": "[]",
-                "order_keys": f'["{name[0]}"]',
+                "order_keys": f'["{key_of(name)}"]',
                 "body": "{}",
                 "created": tx.now,
             }
