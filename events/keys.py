@@ -9,6 +9,7 @@ from schemas.messages import Message
 
 ANY_WORD = "*"
 ANY_WORDS = "#"
+_WILD = frozenset({ANY_WORD, ANY_WORDS})
 
 
 def build(exchange: Exchange, payload: Message) -> str:
@@ -30,6 +31,8 @@ def _spell(exchange: Exchange, word: Word, value: object) -> str:
             raise ValueError(f"{word.parameter}: {exchange.name} needs it for the routing key, got nothing")
         return ABSENT
     text = str(value)
+    if word.multiple_words and 0 < len(text.encode()) <= word.max_size:
+        return text.replace("/", ".")
     if not text or "." in text or len(text.encode()) > word.max_size:
         raise ValueError(
             f"{word.parameter}: expected 1 to {word.max_size} bytes without a dot "
@@ -44,7 +47,11 @@ def parse(exchange: Exchange, key: str) -> dict[str, str | None]:
     Raises ValueError when the key has too few or too many words.
     """
     words = exchange.words
-    values = key.split(".", len(words) - 1) if words[-1].multiple_words else key.split(".")
+    values = key.split(".")
+    several = next((place for place, word in enumerate(words) if word.multiple_words), None)
+    if several is not None and len(values) > len(words):
+        after = len(values) - (len(words) - several - 1)
+        values[several:after] = [".".join(values[several:after])]
     if len(values) != len(words):
         raise ValueError(f"{exchange.name}: expected a key of {len(words)} words, got {key!r}")
     return {
@@ -71,6 +78,11 @@ def _ask(exchange: Exchange, word: Word, value: str | int | None) -> str:
     if value in (ANY_WORD, ABSENT) or (value == ANY_WORDS and word.multiple_words):
         return str(value)
     text = str(value)
+    if word.multiple_words:
+        spelled = _spell(exchange, word, text)
+        if any(part not in _WILD and not _WILD.isdisjoint(part) for part in spelled.split(".")):
+            raise ValueError(f"{word.parameter}: * and # stand for whole words: {text!r}")
+        return spelled
     if ANY_WORD in text or ANY_WORDS in text:
         raise ValueError(f"{word.parameter}: * stands for a whole word, it cannot be part of one: {text!r}")
     if word.constant is not None and text != word.constant:

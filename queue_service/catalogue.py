@@ -6,7 +6,6 @@ from typing import Final
 from queue_service.api.apis import CORE_APIS
 from queue_service.api.endpoint import Api
 from queue_service.features.feature import Feature
-from queue_service.features.kv import feature as kv
 from queue_service.features.hooks.feature import HOOKS
 from queue_service.features.kv.feature import KV
 

@@ -94,6 +94,14 @@ class Conflict(ApiError):
     """The state does not allow it: another definition, a lost claim, a passed deadline, a sealed group."""
 
 
+class LeaseExpired(Conflict):
+    """The lease of these members is over; nothing of the call was done, and others may have them."""
+
+
+class DecodeError(ApiError):
+    """The value cannot be read in the format that was asked for."""
+
+
 class Expired(ApiError):
     """It is past its expiry."""
 
@@ -138,6 +146,8 @@ _BY_CODE: Final[dict[str, type[ApiError]]] = {
     "InsufficientScopes": InsufficientScopes,
     "ResourceNotFound": NotFound,
     "RequestConflict": Conflict,
+    "LeaseExpired": LeaseExpired,
+    "DecodeError": DecodeError,
     "ResourceExpired": Expired,
     "InputTooLarge": InputTooLarge,
     "InternalServerError": ServerError,

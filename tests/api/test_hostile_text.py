@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import pytest
 
+from queue_service.api.apis import CORE_APIS
 from queue_service.api.endpoint import Endpoint
 from queue_service.api.examples import REQUESTS
-from queue_service.catalogue import APIS
 from queue_service.operations import first_start
 from schemas.ids import slugid
 from tests.api.definitions import QUEUES
@@ -17,7 +17,7 @@ from tests.api.running_queue import RunningQueue
 HOSTILE: Final = ("a\0b", "\0", "\U0010ffff\ufffe", "\x7f\x80\u2028", "\u202e", "'\"\\;--%_", "")
 BODIES: Final = {
     f"{api.service}.{endpoint.name}": (api.service, endpoint)
-    for api in APIS
+    for api in CORE_APIS
     for endpoint in api.endpoints
     if endpoint.input is not None
 }

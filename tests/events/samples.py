@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from schemas.hooks import HookCreatedMessage, HookDeletedMessage, HookUpdatedMessage
+from schemas.kv import KvChangedMessage
 from schemas.messages import (
     ArtifactCreatedMessage,
     ClientCreatedMessage,
@@ -23,6 +24,8 @@ from schemas.messages import (
     TaskPriorityChangedMessage,
     TaskRunningMessage,
 )
+from schemas.task_queues import QueuePausedMessage, QueueResumedMessage
+from schemas.worksets import WorksetMemberDeadMessage
 
 TASK_ID: Final = "fN1SbArXTPSVFNUvaOlinQ"
 OTHER_TASK_ID: Final = "AMOIs2J0QAmm6h3jWbJjmQ"
@@ -43,6 +46,7 @@ RUN: Final = {
 TAGS: Final = {"tags": {"kind": "build"}}
 WORKER: Final = {"workerGroup": "eu-1", "workerId": "w-1"}
 GROUP: Final = {"taskGroupId": GROUP_ID, "schedulerId": "sched", "expires": "2025-05-01T12:00:00.000Z"}
+TASK_QUEUE: Final = {"taskQueueId": "aws/gaia", "provisionerId": "aws", "workerType": "gaia"}
 ARTIFACT: Final = {
     "storageType": "link",
     "name": "public/logs/live.log",
@@ -111,8 +115,14 @@ ALL: Final[tuple[Message, ...]] = (
     RoleCreatedMessage(role_id=ROLE_ID),
     RoleUpdatedMessage(role_id=ROLE_ID),
     RoleDeletedMessage(role_id=ROLE_ID),
+    QueuePausedMessage.model_validate(TASK_QUEUE | {"pausedAt": "2024-05-01T12:00:00.000Z"}),
+    QueueResumedMessage.model_validate(TASK_QUEUE),
     HookCreatedMessage(hook_group_id="project-releng", hook_id="nightly/desktop"),
     HookUpdatedMessage(hook_group_id="project-releng", hook_id="nightly/desktop"),
     HookDeletedMessage(hook_group_id="project-releng", hook_id="nightly/desktop"),
+    KvChangedMessage(tenant="acme", namespace="deployments", key="a/b", op="put", entry_version=7),
+    WorksetMemberDeadMessage(
+        tenant="acme", namespace="crawl", set="urls", member_id="a", deliveries=3, error="503"
+    ),
 )
 """One message of every kind, in the order of the declarations."""

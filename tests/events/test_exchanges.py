@@ -77,9 +77,9 @@ def test_a_declaration_whose_required_word_has_no_source_is_refused() -> None:
         replace(DEFINED, words=(Word("runId", "", 3, source="run_id"),))
 
 
-def test_a_declaration_with_several_words_before_the_last_is_refused() -> None:
+def test_a_declaration_in_which_two_words_stand_for_several_is_refused() -> None:
     many = Word("many", "", 3, required=False, multiple_words=True)
-    with pytest.raises(ValueError, match="only the last word may stand for several"):
+    with pytest.raises(ValueError, match="only one word may stand for several"):
         replace(DEFINED, words=(many, many))
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from events import keys
 from events.exchanges import EXCHANGES, Exchange, exchange_for
+from schemas.kv import KvChangedMessage
 from schemas.messages import (
     Message,
     TaskCompletedMessage,
@@ -20,6 +21,7 @@ from tests.events import samples
 DEFINED = exchange_for(TaskDefinedMessage)
 COMPLETED = exchange_for(TaskCompletedMessage)
 GROUP = exchange_for(TaskGroupResolvedMessage)
+CHANGED = exchange_for(KvChangedMessage)
 
 
 def test_a_task_key_has_ten_words_from_message_and_status() -> None:
@@ -68,6 +70,32 @@ def test_parse_gives_back_what_build_was_given(message: Message) -> None:
 
 def test_parse_leaves_later_words_to_the_reserved_one() -> None:
     assert keys.parse(GROUP, "primary.group.sched.a.b")["reserved"] == "a.b"
+
+
+def changed(namespace: str) -> KvChangedMessage:
+    return KvChangedMessage(tenant="acme", namespace=namespace, key="k", op="put", entry_version=1)
+
+
+@pytest.mark.parametrize(
+    ("namespace", "words"), [("a", "a"), ("a/b", "a.b"), ("a/b.c/d", "a.b.c.d"), ("_/.", "_..")]
+)
+def test_a_namespace_is_as_many_words_as_it_has_parts(namespace: str, words: str) -> None:
+    key = keys.build(CHANGED, changed(namespace))
+    assert key == f"primary.acme.{words}.put"
+    assert keys.parse(CHANGED, key) == {
+        "routing_key_kind": "primary", "tenant": "acme", "namespace": words, "op": "put",
+    }  # fmt: skip
+    for asked in (None, namespace, "#"):
+        assert keys.matches(keys.pattern(CHANGED, namespace=asked), key)
+
+
+def test_a_part_of_a_namespace_may_be_any() -> None:
+    pattern = keys.pattern(CHANGED, tenant="acme", namespace="*/prod/#", op="put")
+    assert pattern == "*.acme.*.prod.#.put"
+    assert keys.matches(pattern, keys.build(CHANGED, changed("eu/prod/a/b")))
+    assert not keys.matches(pattern, keys.build(CHANGED, changed("eu/test")))
+    with pytest.raises(ValueError, match="namespace: \\* and # stand for whole words"):
+        keys.pattern(CHANGED, namespace="eu*/prod")
 
 
 @pytest.mark.parametrize("key", ["", "primary.group", "route.ci"])

@@ -54,6 +54,10 @@ _FIXED: Final = {
     "roleId": ["project:taskbus:ci", "anonymous", "project:*"],
     "clientId": ["project/taskbus/ci", "project/taskbus/other"],
     "taskQueueId": [QUEUE, "proj-taskbus/b-win"],
+    "tenant": ["acme"],
+    "kvNamespace": ["deployments", "crawl/eu"],
+    "key": ["my-deployment", "a/b"],
+    "set": ["urls", "urls.dead"],
 }
 
 
@@ -67,7 +71,10 @@ class Known:
         self._together: deque[dict[str, str]] = deque(maxlen=2 * KEPT)
         self.blobs: deque[str] = deque(maxlen=KEPT)
         """Paths and queries of signed URLs of bytes."""
-        self._bodies = {schema: list(examples.values()) for schema, examples in REQUESTS.items()}
+        of_features = {schema: examples for api in APIS for schema, examples in api.examples.items()}
+        self._bodies = {
+            schema: list(examples.values()) for schema, examples in {**REQUESTS, **of_features}.items()
+        }
 
     def value(self, name: str) -> str | None:
         """One of the values of this name; None when there is none yet."""

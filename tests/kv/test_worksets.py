@@ -325,35 +325,33 @@ async def test_a_consumer_that_leaves_gets_no_lease(kv: RunningKv) -> None:
 # ---- bad input ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("target", "body"),
-    [
-        (f"{SET}/members", {"members": []}),
-        (f"{SET}/members", {"members": [{"id": f"{n}"} for n in range(1001)]}),
-        (f"{SET}/members", {"members": [{"id": ""}]}),
-        (f"{SET}/members", {"members": [{"id": "a\n"}]}),
-        (f"{SET}/members", {"members": [{"id": "é" * 257}]}),
-        (f"{SET}/members", {"members": [{"id": "a", "priority": 1}]}),
-        (f"{SET}/members", {"members": [{"id": "a", "availableAt": "tomorrow"}]}),
-        (f"{SET}/members", {"members": [{"id": "a", "surprise": 1}]}),
-        (f"{SET}.dead/members", {"members": [{"id": "a"}]}),
-        ("/sets/a%20b/members", {"members": [{"id": "a"}]}),
-        (f"/sets/{'s' * 101}/members", {"members": [{"id": "a"}]}),
-        (f"{SET}/pop", {"limit": 0}), (f"{SET}/pop", {"limit": 1001}), (f"{SET}/pop", {"limit": "1"}),
-        (f"{SET}/pop", {"leaseTtlMs": 999}), (f"{SET}/pop", {"leaseTtlMs": 86_400_001}),
-        (f"{SET}/pop", {"ackMode": "never"}), (f"{SET}/pop", {"wait": "21s"}), (f"{SET}/pop", {"wait": -1}),
-        (f"{SET}/pop", {"consumer": "\u0000"}), (f"{SET}/pop", {"consumer": None}),
-        ("/leases/short/ack", {}),
-        ("/leases/fN1SbArXTPSVFNUvaOlinQ/ack", {"ids": []}),
-        ("/leases/fN1SbArXTPSVFNUvaOlinQ/nack", {"delay": "soon"}),
-        ("/leases/fN1SbArXTPSVFNUvaOlinQ/nack", {"error": "\u0000"}),
-        ("/leases/fN1SbArXTPSVFNUvaOlinQ/extend", {}),
-    ],
+BAD: tuple[tuple[str, dict[str, Any]], ...] = (
+    (f"{SET}/members", {"members": []}),
+    (f"{SET}/members", {"members": [{"id": f"{n}"} for n in range(1001)]}),
+    (f"{SET}/members", {"members": [{"id": ""}]}),
+    (f"{SET}/members", {"members": [{"id": "a\n"}]}),
+    (f"{SET}/members", {"members": [{"id": "é" * 257}]}),
+    (f"{SET}/members", {"members": [{"id": "a", "priority": 1}]}),
+    (f"{SET}/members", {"members": [{"id": "a", "availableAt": "tomorrow"}]}),
+    (f"{SET}/members", {"members": [{"id": "a", "surprise": 1}]}),
+    (f"{SET}.dead/members", {"members": [{"id": "a"}]}),
+    ("/sets/a%20b/members", {"members": [{"id": "a"}]}),
+    (f"/sets/{'s' * 101}/members", {"members": [{"id": "a"}]}),
+    (f"{SET}/pop", {"limit": 0}), (f"{SET}/pop", {"limit": 1001}), (f"{SET}/pop", {"limit": "1"}),
+    (f"{SET}/pop", {"leaseTtlMs": 999}), (f"{SET}/pop", {"leaseTtlMs": 86_400_001}),
+    (f"{SET}/pop", {"ackMode": "never"}), (f"{SET}/pop", {"wait": "21s"}), (f"{SET}/pop", {"wait": -1}),
+    (f"{SET}/pop", {"consumer": "\u0000"}), (f"{SET}/pop", {"consumer": None}),
+    ("/leases/short/ack", {}),
+    ("/leases/fN1SbArXTPSVFNUvaOlinQ/ack", {"ids": []}),
+    ("/leases/fN1SbArXTPSVFNUvaOlinQ/nack", {"delay": "soon"}),
+    ("/leases/fN1SbArXTPSVFNUvaOlinQ/nack", {"error": "\u0000"}),
+    ("/leases/fN1SbArXTPSVFNUvaOlinQ/extend", {}),
 )  # fmt: skip
-async def test_bad_input_is_refused_and_nothing_is_stored(
-    kv: RunningKv, target: str, body: dict[str, Any]
-) -> None:
-    assert (await kv.refused("POST", target, body))[0] == 400
+
+
+async def test_bad_input_is_refused_and_nothing_is_stored(kv: RunningKv) -> None:
+    for target, body in BAD:
+        assert (await kv.refused("POST", target, body))[0] == 400, f"{target} {str(body)[:80]}"
     assert not any((await kv.stored()).values())
 
 
@@ -365,9 +363,9 @@ async def test_a_payload_that_is_too_large_is_refused(kv: RunningKv) -> None:
     assert await kv.counts("urls") == (0, 0, 0, 0)
 
 
-@pytest.mark.parametrize("body", [{"maxDeliveries": -1}, {"maxDeliveries": "2"}, {"surprise": 1}])
-async def test_wrong_settings_are_refused(kv: RunningKv, body: dict[str, Any]) -> None:
-    assert (await kv.refused("PUT", SET, body))[0] == 400
+async def test_wrong_settings_are_refused(kv: RunningKv) -> None:
+    for body in ({"maxDeliveries": -1}, {"maxDeliveries": "2"}, {"surprise": 1}):
+        assert (await kv.refused("PUT", SET, body))[0] == 400
 
 
 async def test_the_set_of_the_dead_has_no_settings(kv: RunningKv) -> None:

@@ -18,6 +18,7 @@ import asyncpg
 import pytest
 from sqlalchemy.engine import make_url
 
+from queue_service import catalogue  # noqa: F401 its features bring tables
 from queue_service.store.database import Database, open_database
 from queue_service.store.migrations import runner
 from queue_service.store.tables import metadata

@@ -17,7 +17,7 @@ _PAGE: Final = "https://example.com/about"
 
 EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "put-value-request": {
-        "a value": {"value": _DEPLOYMENT, "ttl": "1d", "ifVersion": 16},
+        "a value": {"value": _DEPLOYMENT, "ttl": 86_400, "ifVersion": 16},
         "a lock": {"value": "worker-7", "valueFormat": "raw-string", "ttl": 30, "ifVersion": 0},
     },
     "entry-response": {"stored": _ENTRY},
@@ -69,7 +69,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     },
     "ack-request": {"some": {"ids": [_PAGE]}, "all": {}},
     "ack-response": {"acked": {"leaseId": _LEASE, "acked": 1, "left": 49}},
-    "nack-request": {"later": {"ids": [_PAGE], "delay": "5m", "error": "503 Service Unavailable"}},
+    "nack-request": {"later": {"ids": [_PAGE], "delay": 300, "error": "503 Service Unavailable"}},
     "nack-response": {"returned": {"leaseId": _LEASE, "returned": 1, "dead": 0, "left": 48}},
     "extend-request": {"a minute": {"leaseTtlMs": 60_000}},
     "extend-response": {"extended": {"leaseId": _LEASE, "expires": _UNTIL}},
