@@ -93,11 +93,11 @@ class Metric:
         """Its name in the text."""
         return f"{self.name}_total" if self.kind == "counter" else self.name
 
-    def family(self, reading: Reading) -> Family:
-        """Its values in the terms of the client library."""
+    def family(self, values: Values) -> Family:
+        """These values in the terms of the client library."""
         if self.kind == "histogram":
             histogram = HistogramMetricFamily(self.name, self.meaning, labels=self.labels)
-            for labels, value in self.read(reading):
+            for labels, value in values:
                 assert isinstance(value, Distribution)
                 bounds = [*map(str, map(float, value.bounds)), "+Inf"]
                 histogram.add_metric(
@@ -106,7 +106,7 @@ class Metric:
             return histogram
         kind = CounterMetricFamily if self.kind == "counter" else GaugeMetricFamily
         family = kind(self.name, self.meaning, labels=self.labels)
-        for labels, value in self.read(reading):
+        for labels, value in values:
             assert not isinstance(value, Distribution)
             family.add_metric(labels, value)
         return family
@@ -333,7 +333,12 @@ class Metrics:
     async def text(self) -> bytes:
         """All of them as they are now. Without the database, those that are read from it are missing."""
         reading = await self._reading()
-        families = _Families([metric.family(reading) for metric in METRICS])
+        values = [(metric, list(metric.read(reading))) for metric in METRICS]
+        return await asyncio.to_thread(self._written, values)
+
+    def _written(self, values: Sequence[tuple[Metric, Values]]) -> bytes:
+        """In a thread: with calls of many endpoints this takes longer than other calls should wait."""
+        families = _Families([metric.family(read) for metric, read in values])
         return generate_latest(families) + generate_latest(self._process)
 
     async def _reading(self) -> Reading:
