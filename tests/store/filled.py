@@ -31,6 +31,11 @@ _ROWS: Final = {
         TASKS,
         'SELECT \'task\' || CAST(100000 + n AS TEXT), \'{"payload":{"command":["true"]}}\' FROM numbers',
     ),
+    "attempt_errors": (
+        40_000,
+        "SELECT 'task' || CAST(100000 + n / 4 AS TEXT), n % 4, '{\"error\":\"it broke\"}' FROM numbers",
+    ),
+    "task_outputs": (40_000, "SELECT 'task' || CAST(100000 + n AS TEXT), '1' FROM numbers"),
     "task_groups": (
         50_000,
         "SELECT 'group' || CAST(100000 + n AS TEXT), 'sched', 1714564800000 + n, CAST(NULL AS BIGINT)"

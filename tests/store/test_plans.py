@@ -11,6 +11,7 @@ from sqlalchemy import Executable
 from queue_service.store import (
     access,
     artifacts,
+    attempts,
     backlog,
     blob_deletions,
     claims,
@@ -27,6 +28,7 @@ from queue_service.store import (
     roles,
     tasks,
     uniqueness,
+    vitals,
     workers,
 )
 from queue_service.store.database import Database
@@ -107,6 +109,34 @@ HOT: Final[dict[str, Hot]] = {
         {"tasks_delayed_in_queue"},
         {"tasks_delayed_in_queue"},
     ),
+    "attempts SELECT_ERRORS": Hot(
+        attempts.SELECT_ERRORS,
+        {"of_task": "task100007"},
+        {"sqlite_autoindex_attempt_errors_1"},
+        {"attempt_errors_pkey"},
+    ),
+    "attempts SELECT_OUTPUT": Hot(
+        attempts.SELECT_OUTPUT,
+        {"of_task": "task100007"},
+        {"sqlite_autoindex_task_outputs_1"},
+        {"task_outputs_pkey"},
+    ),
+    "attempts DELETE_ERRORS": Hot(
+        expiry.DELETE_ERRORS,
+        {"ids": IDS},
+        {"sqlite_autoindex_attempt_errors_1"},
+        {"attempt_errors_pkey"},
+        sorts=True,
+    ),
+    "attempts DELETE_OUTPUTS": Hot(
+        expiry.DELETE_OUTPUTS,
+        {"ids": IDS},
+        {"sqlite_autoindex_task_outputs_1"},
+        {"task_outputs_pkey"},
+        sorts=True,
+    ),
+    "CLAIMS_OVERDUE": Hot(vitals.CLAIMS_OVERDUE, EXPIRED, {"tasks_running"}, {"tasks_running"}),
+    "DEADLINES_OVERDUE": Hot(vitals.DEADLINES_OVERDUE, EXPIRED, {"tasks_unresolved"}, {"tasks_unresolved"}),
     "PICK_EXPIRED": Hot(claims.PICK_EXPIRED, DUE, {"tasks_running"}, {"tasks_running"}),
     "PICK_PAST_DEADLINE": Hot(claims.PICK_PAST_DEADLINE, DUE, {"tasks_unresolved"}, {"tasks_unresolved"}),
     "NEXT_EXPIRING": Hot(claims.NEXT_EXPIRING, {"now": NOW}, {"tasks_running"}, {"tasks_running"}),
