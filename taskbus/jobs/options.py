@@ -22,7 +22,8 @@ from schemas.extensions import (
     TaskExtensions,
 )
 from schemas.ids import TaskQueueId
-from schemas.task import PRIORITIES, Priority, TaskState
+from schemas.task import PRIORITIES, Priority
+from schemas.unique import CountedState
 
 Duration = str | float | timedelta
 """Seconds, a timedelta, or a number with its unit: ``500ms``, ``10s``, ``5m``, ``1.5h``, ``2d``."""
@@ -80,7 +81,7 @@ class Unique:
     by_args: bool | Sequence[str] = False
     by_period: Duration | None = None
     by_queue: bool = False
-    by_state: Sequence[TaskState] | None = None
+    by_state: Sequence[CountedState] | None = None
     exclude_kind: bool = False
     unique_for: Duration | None = None
 
@@ -206,7 +207,8 @@ def _shape(value: Any) -> dict[str, Any] | None:
     """A value of this module as an object of the wire."""
     if value is None:
         return None
-    return _given(**{to_camel(one.name): getattr(value, one.name) for one in fields(value)})
+    members = {to_camel(one.name): getattr(value, one.name) for one in fields(value)}
+    return _given(**{name: member for name, member in members.items() if member is not False})
 
 
 def _given(**members: Any) -> dict[str, Any]:

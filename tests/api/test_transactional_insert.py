@@ -16,7 +16,7 @@ from queue_service.store.notifications import Notifications
 from queue_service.store.signals import OutboxFilled, QueueFilled, Signal
 from taskbus import Queue
 from taskbus.errors import InputError
-from taskbus.jobs import Hook, Insertion, Job, JobOptions, Taskbus
+from taskbus.jobs import Hook, Insertion, Job, JobOptions, Taskbus, Unique
 from tests.api.running_queue import RunningQueue
 
 pytestmark = [pytest.mark.postgres, pytest.mark.parametrize("database_kind", ["postgres"])]
@@ -139,6 +139,20 @@ async def test_many_jobs_are_inserted_together(queue: RunningQueue, bus: Taskbus
         await session.commit()
     claims = await queue.claim(tasks=32)
     assert [claim["status"]["taskId"] for claim in claims] == [result.task_id for result in results[:32]]
+
+
+async def test_a_duplicate_is_the_job_that_is_there(
+    queue: RunningQueue, bus: Taskbus, database_url: str
+) -> None:
+    class Remind(Job):
+        customer: int
+        options = JobOptions(unique=Unique(by_args=True))
+
+    async with own_session(database_url) as session:
+        first = await bus.insert_in(session, Remind(customer=1))
+        again = await bus.insert_in(session, Remind(customer=1))
+        await session.commit()
+    assert (again.task_id, again.created, again.unique_skipped_as_duplicate) == (first.task_id, False, True)
 
 
 async def test_a_refusal_leaves_the_transaction_as_it_was(

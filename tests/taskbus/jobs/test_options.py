@@ -5,7 +5,17 @@ from typing import Any
 
 import pytest
 
-from taskbus.jobs import JobOptions, Retention, delays, exponential, fixed, polynomial
+from taskbus.jobs import (
+    JobOptions,
+    Limit,
+    Rate,
+    Retention,
+    Unique,
+    delays,
+    exponential,
+    fixed,
+    polynomial,
+)
 
 
 def test_plain_options_ask_for_attempts_only() -> None:
@@ -17,9 +27,17 @@ def test_every_option_has_its_member() -> None:
         max_attempts=3,
         retry=exponential(base="2s", factor=3, max="1h"),
         retention=Retention(completed="1d", shorten=True),
+        unique=Unique(by_args=["customer"], by_period="1h", by_queue=True),
+        concurrency=Limit(2, key="{customer}"),
+        rate=Rate(100, per="1m"),
     )
     assert options.extensions == {
         "maxAttempts": 3,
+        "unique": {"byArgs": ["customer"], "byPeriod": 3600, "byQueue": True, "excludeKind": False},
+        "limits": {
+            "concurrency": {"limit": 2, "key": "{customer}"},
+            "rate": {"count": 100, "per": 60},
+        },
         "retryPolicy": {"kind": "exponential", "base": 2, "factor": 3, "max": 3600, "jitter": 0.1},
         "retention": {"completed": 86400, "shorten": True},
     }
@@ -66,6 +84,11 @@ def test_priorities_of_river_are_levels_of_the_queue(priority: Any, level: str) 
         ({"deadline": "-1h"}, "deadline: must be a number of seconds"),
         ({"deadline": 0}, "deadline: must be longer than nothing"),
         ({"retention": Retention(completed=-1)}, "retention"),
+        ({"unique": Unique(by_args=True, by_period="10ms")}, "at least one second"),
+        ({"unique": Unique(by_args=True, by_state=["completed"])}, "these states always count"),
+        ({"concurrency": Limit(0)}, r"limits\.concurrency\.limit"),
+        ({"concurrency": Limit(1, key="customer")}, "must have members in braces"),
+        ({"rate": Rate(5, per=0)}, r"limits\.rate\.per"),
     ],
 )
 def test_a_wrong_option_is_named(options: dict[str, Any], problem: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from taskbus import testing
 from taskbus.errors import InputError
-from taskbus.jobs import Hook, Insertion, Job, JobOptions, Run, Worker, fixed
+from taskbus.jobs import Hook, Insertion, Job, JobOptions, Run, Unique, Worker, fixed
 from tests.taskbus.jobs.samples import SendInvoice
 
 
@@ -149,6 +149,28 @@ async def test_a_repeat_of_an_insertion_is_no_second_job() -> None:
         task_id = Insertion(SendInvoice(customer=1)).task_id
         assert (await bus.insert(SendInvoice(customer=1), task_id=task_id)).created
         assert not (await bus.insert(SendInvoice(customer=1), task_id=task_id)).created
+
+
+async def test_a_duplicate_is_the_job_that_is_there() -> None:
+    class Remind(Job):
+        customer: int
+        options = JobOptions(unique=Unique(by_args=True, by_period="1h"))
+
+    async with testing.bus(worker_of(nothing, Remind)) as bus:
+        first, other, again = await bus.insert_many(
+            [Remind(customer=1), Remind(customer=2), Remind(customer=1)]
+        )
+        assert first.created
+        assert other.created
+        assert (again.task_id, again.created, again.unique_skipped_as_duplicate) == (
+            first.task_id,
+            False,
+            True,
+        )
+        assert await bus.run_until_idle() == 2
+        assert (await bus.insert(Remind(customer=1))).unique_skipped_as_duplicate
+        bus.clock.advance("1h")
+        assert (await bus.insert(Remind(customer=1))).created
 
 
 @pytest.mark.parametrize("number", [0, 1001])
