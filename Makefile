@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint generate bench simulate fuzz clean
+.PHONY: help setup demo test check lint generate bench simulate chaos fuzz clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ bench: setup ## Measure throughput and latency; prints the machine and the sprea
 
 simulate: setup ## Judge simulated lives: SEEDS=1-1000, STEPS=10000000 or SECONDS=600 (60 s of new seeds)
 	$(BIN)/python -m tests.simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(STEPS),--steps $(STEPS)) $(if $(SECONDS),--seconds $(SECONDS))
+
+chaos: setup ## Hurt real servers under load and judge what comes of it: ROUNDS=100, SEED=… to repeat rounds
+	$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED))
 
 fuzz: setup ## Send hostile requests to a real service: REQUESTS=20000, SEED=… to repeat a run
 	$(BIN)/python -m tests.fuzz --requests $(or $(REQUESTS),20000) $(if $(SEED),--seed $(SEED))

@@ -10,7 +10,8 @@ TESTS: Final = Path(__file__).parent
 MAY_SLEEP: Final = {
     "servers/processes.py": "asks a starting server again until it answers: it announces nothing",
 }
-"""Files below tests/ that may wait by the clock, and why. So may tests/e2e, which watches real processes."""
+"""Files below tests/ that may wait by the clock, and why. So may those that watch real processes."""
+WATCH_PROCESSES: Final = ("e2e/", "chaos/")
 
 
 def sleeps(source: str) -> Iterator[int]:
@@ -31,7 +32,8 @@ def test_tests_wait_for_signals_and_not_by_the_clock() -> None:
     found = [
         f"tests/{name}:{line}"
         for path in sorted(TESTS.rglob("*.py"))
-        if (name := path.relative_to(TESTS).as_posix()) not in MAY_SLEEP and not name.startswith("e2e/")
+        if (name := path.relative_to(TESTS).as_posix()) not in MAY_SLEEP
+        and not name.startswith(WATCH_PROCESSES)
         for line in sleeps(path.read_text(encoding="utf-8"))
     ]
     assert not found, "await an event or advance the clock instead of sleeping: " + ", ".join(found)

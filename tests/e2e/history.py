@@ -1,7 +1,8 @@
 """What a listener must have heard, told from where the tasks stand in the end: pure, apart from the server.
 
 Rules: ``queue-behaviour.md`` 4, 5 and the event table of 10, and the project's own promise: every message at
-least once, copies only under the same message-id, and per task in the order of the changes.
+least once, copies only under the same message-id, and per task in the order of the changes. What each
+change tells is the model's matter, which also judges the simulation.
 """
 
 from collections import defaultdict
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from schemas.task import Run, TaskStatus
+from schemas.task import TaskStatus
+from tests.simulation.model import State, events_of, run_of
 
 RESOLVED: Final = ("completed", "failed", "exception")
 GROUP_RESOLVED: Final = "task-group-resolved"
@@ -43,12 +45,14 @@ def problems(
     heard: Sequence[Heard],
     statuses: Collection[TaskStatus],
     dependencies: Mapping[str, Collection[str]] = MappingProxyType({}),
+    repeated: Collection[str] = (),
 ) -> list[str]:
     """Everything that is wrong with what was heard, in words; nothing if all is well.
 
     ``heard`` are all deliveries about these tasks and their groups, in the order of arrival; ``statuses``
-    where each task stands now; ``dependencies`` which tasks each task waits for. Nobody may have repeated a
-    call or rerun a task: the one repeats messages under other ids, the other ends a task twice.
+    where each task stands now; ``dependencies`` which tasks each task waits for; ``repeated`` about which
+    tasks a call was repeated: that tells again, under other ids, what was told before. Nobody may have rerun
+    a task, which ends it twice.
     """
     found = list(_unequal_copies(heard))
     firsts = list({message.message_id: message for message in reversed(heard)}.values())[::-1]
@@ -61,7 +65,8 @@ def problems(
             continue
         event = Event(message.exchange, message.body.get("runId"))
         task_id = message.body["status"]["taskId"]
-        told[task_id].append(event)
+        if task_id not in repeated or event not in events[task_id]:
+            told[task_id].append(event)
         events[task_id].setdefault(event, place)
         found += _untrue(message, event)
     for status in statuses:
@@ -84,19 +89,8 @@ def copies(heard: Sequence[Heard]) -> int:
 
 def expected_of(status: TaskStatus) -> list[Event]:
     """The messages that have brought a task to where it stands, in their order."""
-    expected = [Event("task-defined", None)]
-    for run in status.runs:
-        expected += (Event(f"task-{step}", run.run_id) for step in _steps(run))
-    return expected
-
-
-def _steps(run: Run) -> Iterator[str]:
-    if run.reason_created != "exception":  # such a run was added resolved, for the sake of its end
-        yield "pending"
-    if run.started is not None:
-        yield "running"
-    if run.resolved is not None:
-        yield run.state
+    runs = tuple(run_of(run.to_wire()) for run in status.runs)
+    return [Event(*told) for told in events_of(None, State(0, 0, "lowest", 0, runs))]
 
 
 def _unequal_copies(heard: Sequence[Heard]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import Final, Self, TypeVar
 
 from taskbus import Credentials
 
+REPOSITORY: Final = Path(__file__).parent.parent.parent
 START_SECONDS: Final = 30.0
 """For a program to say that it is ready; two cores may be shared with other suites."""
 
@@ -102,10 +103,13 @@ class Program:
     async def _read(self) -> None:
         try:
             while line := await self._output.readline():
-                self.lines.append(line.decode().rstrip())
+                self._said(line.decode().rstrip())
                 self._changed.set()
         finally:
             self._changed.set()
+
+    def _said(self, line: str) -> None:
+        self.lines.append(line)
 
     def __str__(self) -> str:
         return f"{self._command} (process {self.process.pid})"
@@ -215,8 +219,17 @@ class Programs:
         """Any command, just started; ``credentials`` are in its environment."""
         return await self._start(Program, *arguments, credentials=credentials, **settings)
 
+    async def module(self, kind: type[P], name: str, *arguments: str) -> P:
+        """``python -m name``, just started: a program of these tests."""
+        return await self._start(kind, *arguments, module=name)
+
     async def _start(
-        self, kind: type[P], *arguments: str, credentials: Credentials | None = None, **settings: object
+        self,
+        kind: type[P],
+        *arguments: str,
+        module: str = "taskbus",
+        credentials: Credentials | None = None,
+        **settings: object,
     ) -> P:
         private = ("TASKBUS_", "TASKCLUSTER_")
         environment = {name: value for name, value in os.environ.items() if not name.startswith(private)}
@@ -224,12 +237,13 @@ class Programs:
         ours = {"port": 0, "amqp_port": 0, "log_format": "json", **root, **settings}
         environment |= {f"TASKBUS_{name.upper()}": str(value) for name, value in ours.items()}
         environment |= {} if credentials is None else credentials.to_env()
+        environment |= {} if module == "taskbus" else {"PYTHONPATH": str(REPOSITORY)}
         output, output_end = await _output_pipe()
         with output_end:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "taskbus",
+                module,
                 *arguments,
                 cwd=self.folder,
                 env=environment,
@@ -239,7 +253,7 @@ class Programs:
                 start_new_session=True,
                 preexec_fn=_die_with_the_tests,
             )
-        program = kind("taskbus " + " ".join(arguments), process, output)
+        program = kind(" ".join((module, *arguments)), process, output)
         self._started.append(program)
         return program
 

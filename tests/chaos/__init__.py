@@ -1,0 +1,1 @@
+"""Fault tests on the real parts: they are hurt under load, and judged from outside."""
