@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from benchmarks import access, artifacts, create, depth, idle, latency, life, machine, relay, roles
+from benchmarks import access, artifacts, bulk, create, depth, idle, latency, life, machine, relay, roles
 from benchmarks.environment import Environment
 from benchmarks.report import Section, as_json, markdown
 
@@ -23,6 +23,7 @@ class Benchmark(Protocol):
 BENCHMARKS: Final[dict[str, Benchmark]] = {
     "create": create.run,
     "life": life.run,
+    "bulk": bulk.run,
     "access": access.run,
     "latency": latency.run,
     "depth": depth.run,

@@ -1,7 +1,7 @@
 """The calls of the load: task definitions of the size and shape that a CI system sends."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
@@ -68,14 +68,19 @@ def definition(number: int, worker_type: str, group_id: str, now: datetime) -> d
 
 def create_calls(count: int, worker_type: str) -> list[bytes]:
     """createTask calls for so many tasks of one task queue, ``GROUP_SIZE`` in a group."""
+    return [
+        request_bytes("PUT", f"{BASE}/task/{task_id}", json.dumps(body, separators=(",", ":")).encode())
+        for task_id, body in definitions(count, worker_type)
+    ]
+
+
+def definitions(count: int, worker_type: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Ids and definitions of so many tasks of one task queue, ``GROUP_SIZE`` in a group."""
     now = datetime.now(UTC)
-    calls = []
     for number in range(count):
         if number % GROUP_SIZE == 0:
             group_id = slugid()
-        body = json.dumps(definition(number, worker_type, group_id, now), separators=(",", ":")).encode()
-        calls.append(request_bytes("PUT", f"{BASE}/task/{slugid()}", body))
-    return calls
+        yield slugid(), definition(number, worker_type, group_id, now)
 
 
 def groups_of(count: int) -> int:
