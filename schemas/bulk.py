@@ -6,13 +6,16 @@ Rules: ``seed-systems.md`` B-1 to B-5. These calls are our extension of the queu
 from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, ValidationError, WrapValidator, model_validator
+from pydantic import Field, JsonValue, ValidationError, WrapValidator, model_validator
+from pydantic.alias_generators import to_camel
 
 from schemas.base import INTEGRAL, Document, Request, Text
 from schemas.durations import DurationOrZero
+from schemas.extensions import FailedAttempt, Flag
 from schemas.ids import TaskId, WorkerGroup, WorkerId
 from schemas.queue import CreateTaskRequest
 from schemas.task import ExceptionReason, RunId, TaskState
+from schemas.times import Time
 
 MAX_BULK: Final = 1000
 """Tasks or runs of one call."""
@@ -24,6 +27,17 @@ def _or_violations(value: object, validate: Callable[[object], Any]) -> object:
         return validate(value)
     except ValidationError as error:
         return error
+
+
+RunOutcome = Literal["completed", "failed", "exception", "snoozed", "cancelled"]
+_MEMBERS: Final[dict[RunOutcome, tuple[set[str], set[str]]]] = {
+    "completed": (set(), {"output"}),
+    "failed": (set(), {"error", "trace", "retry", "retry_at"}),
+    "exception": ({"reason"}, {"error", "trace"}),
+    "snoozed": ({"delay"}, set()),
+    "cancelled": (set(), {"error", "trace"}),
+}
+"""What a report of each outcome must have, and what else it may have."""
 
 
 class TaskToCreate(Request):
@@ -77,18 +91,31 @@ class ClaimBulkRequest(Request):
     wait: DurationOrZero | None = None
 
 
-class RunReport(Request):
-    """How one run ended: ``reason`` is given for an exception, and only there."""
+class RunReport(FailedAttempt, Request):
+    """How one run ended; beside the outcome only what the single call of that outcome takes."""
 
     task_id: TaskId
     run_id: RunId
-    outcome: Literal["completed", "failed", "exception"]
+    outcome: RunOutcome
     reason: ExceptionReason | None = None
+    """Of an exception."""
+    output: JsonValue = None
+    """The result of a completed task."""
+    retry: Flag | None = None
+    """Of a failure: false makes it final."""
+    retry_at: Time | None = None
+    """Of a failure: when to try again, in place of what the policy of the task says."""
+    delay: DurationOrZero | None = None
+    """For how long the run is put off."""
 
     @model_validator(mode="after")
-    def _reason_where_it_belongs(self) -> Self:
-        if (self.outcome == "exception") != (self.reason is not None):
-            raise ValueError("`reason` must be given with the outcome `exception`, and only there")
+    def _what_the_outcome_takes(self) -> Self:
+        needed, possible = _MEMBERS[self.outcome]
+        given = self.model_fields_set - {"task_id", "run_id", "outcome"}
+        for name in needed - given:
+            raise ValueError(f"`{to_camel(name)}` must be given with the outcome `{self.outcome}`")
+        for name in sorted(given - needed - possible):
+            raise ValueError(f"`{to_camel(name)}` cannot be given with the outcome `{self.outcome}`")
         return self
 
 

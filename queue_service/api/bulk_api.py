@@ -1,8 +1,9 @@
 """The handlers of the calls that do many things at once (``seed-systems.md`` C.8)."""
 
-from collections.abc import Hashable, Sequence
+import random
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from pydantic import ValidationError
 
@@ -10,7 +11,7 @@ from queue_service.api.creation import creation_of
 from queue_service.api.endpoint import Call
 from queue_service.api.errors import violations
 from queue_service.api.queue import QueueApi
-from queue_service.core import transitions
+from queue_service.core import attempts, transitions
 from queue_service.core.errors import InputValidationError, InsufficientScopes, QueueError
 from queue_service.core.limits import Limits
 from queue_service.core.task import Task
@@ -21,6 +22,7 @@ from queue_service.operations.bulk import Bulk
 from queue_service.operations.claims import WorkRequest
 from queue_service.operations.tasks import Creation, Made, Rule, TaskCall
 from queue_service.store.database import Database
+from schemas.attempts import CompletionReport, FailureReport
 from schemas.bulk import (
     MAX_BULK,
     ClaimBulkRequest,
@@ -48,8 +50,16 @@ Outcomes = Sequence[Task | QueueError]
 class BulkApi:
     """Handlers with what they need; claims go through the work desk of ``queue``, as those of claimWork."""
 
-    def __init__(self, database: Database, limits: Limits, queue: QueueApi) -> None:
+    def __init__(
+        self,
+        database: Database,
+        limits: Limits,
+        queue: QueueApi,
+        *,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
         self._database = database
+        self._jitter = jitter
         self._limits = limits
         self._queue = queue
         lanes = 1 if database.is_sqlite else 2
@@ -84,7 +94,10 @@ class BulkApi:
 
     async def report_runs(self, call: Call[ReportRunsRequest]) -> ReportRunsResponse:
         reports = call.body.reports
-        calls = [TaskCall(report.task_id, _rule(report), _authorization(call, report)) for report in reports]
+        calls = [
+            TaskCall(report.task_id, _rule(report, self._jitter()), _authorization(call, report))
+            for report in reports
+        ]
         outcomes = await self._reports.submit(calls, weight=len(calls))
         lacking = [error for error in outcomes if isinstance(error, InsufficientScopes)]
         if len(lacking) == len(outcomes):
@@ -143,12 +156,33 @@ def _created(creation: Creation, made: Made) -> CreatedTask:
     return CreatedTask.trusted(task_id=creation.task_id, created=made.created)
 
 
-def _rule(report: RunReport) -> Rule:
-    run_id, outcome, reason = report.run_id, report.outcome, report.reason
-    if outcome == "exception":
-        assert reason is not None
-        return lambda task, now: transitions.report_exception(task, run_id, reason, now)
-    return lambda task, now: transitions.report(task, run_id, outcome, now)
+def _rule(report: RunReport, jitter: float) -> Rule:
+    """What the single call of this outcome does."""
+    run_id = report.run_id
+    match report.outcome:
+        case "completed":
+            result = CompletionReport(output=report.output)
+            return lambda task, now: attempts.completed(task, run_id, result, now)
+        case "failed":
+            failure = FailureReport(
+                error=report.error,
+                trace=report.trace,
+                retry=report.retry is not False,
+                retry_at=report.retry_at,
+            )
+            return lambda task, now: attempts.failed(task, run_id, failure, now, jitter)
+        case "exception":
+            reason = report.reason
+            assert reason is not None
+            return lambda task, now: attempts.exception(task, run_id, reason, report, now)
+        case "snoozed":
+            delay = report.delay
+            assert delay is not None
+            return lambda task, now: attempts.snoozed(task, run_id, delay, now)
+        case "cancelled":
+            return lambda task, now: attempts.canceled(task, run_id, report, now)
+        case other:
+            assert_never(other)
 
 
 def _authorization(call: Call[ReportRunsRequest], report: RunReport) -> Any:

@@ -61,10 +61,12 @@ BULK_ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         category="Bulk",
         title="Report many runs",
         description=(
-            "Resolves 1 to 1,000 runs in one transaction, each as its single call would. One that is "
-            "refused does not fail the others: the answer has the state of the task, or code and text of "
-            "the refusal, for each report in the order in which they were sent. A run may be reported with "
-            "the credentials of its claim, and with those of the worker that holds it."
+            "Reports 1 to 1,000 runs in one transaction, each as its single call does: `completed` with an "
+            "`output`, `failed` with `error`, `trace`, `retry` and `retryAt`, `exception` with its `reason`, "
+            "`snoozed` for a `delay`, and `cancelled` by the worker. One that is refused does not fail the "
+            "others: the answer has the state of the task, or code and text of the refusal, for each report "
+            "in the order in which they were sent. A run may be reported with the credentials of its claim, "
+            "and with those of the worker that holds it."
         ),
         handler=BulkApi.report_runs,
         scopes={

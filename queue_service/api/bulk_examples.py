@@ -40,7 +40,7 @@ REQUESTS: Final[Examples] = {
         "three ends": {
             "reports": [
                 {"taskId": _FIRST, "runId": 0, "outcome": "completed"},
-                {"taskId": _SECOND, "runId": 1, "outcome": "failed"},
+                {"taskId": _SECOND, "runId": 1, "outcome": "failed", "error": "the printer is on fire"},
                 {"taskId": _EXISTING, "runId": 0, "outcome": "exception", "reason": "worker-shutdown"},
             ]
         }

@@ -237,6 +237,29 @@ async def test_each_report_resolves_its_run_as_the_single_call_does(queue: Runni
     assert (await queue.run(odd))["reasonResolved"] == "malformed-payload"
 
 
+async def test_reports_tell_what_the_single_calls_tell(queue: RunningQueue) -> None:
+    done, bad, asleep, away = [await queue.claimed(maxAttempts=3) for _ in range(4)]
+    found = await report(
+        queue,
+        {**completed(done), "output": {"pages": 3}},
+        {"taskId": bad, "runId": 0, "outcome": "failed", "error": "boom", "trace": "line 1"},
+        {"taskId": asleep, "runId": 0, "outcome": "snoozed", "delay": "10m"},
+        {"taskId": away, "runId": 0, "outcome": "cancelled", "error": "no such customer"},
+    )
+    assert [entry["state"] for entry in found] == ["completed", "pending", "pending", "exception"]
+    assert (await queue.get(f"/task/{done}/attempts"))["output"] == {"pages": 3}
+    (error,) = (await queue.get(f"/task/{bad}/attempts"))["errors"]
+    assert (error["error"], error["trace"]) == ("boom", "line 1")
+    assert (await queue.get(f"/task/{asleep}/attempts"))["snoozes"] == 1
+    assert (await queue.run(away))["reasonResolved"] == "canceled"
+
+
+async def test_a_failure_may_be_final_before_the_last_attempt(queue: RunningQueue) -> None:
+    task_id = await queue.claimed(maxAttempts=3)
+    (found,) = await report(queue, {"taskId": task_id, "runId": 0, "outcome": "failed", "retry": False})
+    assert found["state"] == "failed"
+
+
 async def test_a_refused_report_does_not_fail_its_neighbours(queue: RunningQueue) -> None:
     held, pending = await queue.claimed(), await queue.create("test")
     found = await report(queue, completed(MISSING), completed(pending), completed(held, 3), completed(held))
@@ -263,6 +286,10 @@ async def test_a_repeated_report_answers_again(queue: RunningQueue) -> None:
         {"outcome": "completed", "reason": "worker-shutdown"},
         {"outcome": "exception", "reason": "deadline-exceeded"},
         {"outcome": "done"},
+        {"outcome": "snoozed"},
+        {"outcome": "snoozed", "delay": -1},
+        {"outcome": "completed", "error": "none"},
+        {"outcome": "failed", "output": 1},
     ],
 )
 async def test_a_report_of_no_outcome_is_refused(queue: RunningQueue, wrong: dict[str, str]) -> None:
