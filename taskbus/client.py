@@ -23,7 +23,6 @@ from schemas.queue import (
     ListTaskGroupResponse,
     TaskClaimRequest,
     TaskClaimResponse,
-    TaskExceptionRequest,
     TaskGroupPriorityChangeResponse,
     TaskGroupResponse,
     TaskReclaimResponse,
@@ -217,9 +216,17 @@ class Queue(ArtifactCalls, BulkCalls, TaskQueueCalls):
         body = _body(error=error, trace=trace, retry=retry, retryAt=again)
         return (await self._post(TaskStatusResponse, *_run(task_id, run_id), "failed", body=body)).status
 
-    async def report_exception(self, task_id: str, run_id: int, reason: ExceptionReason) -> TaskStatus:
+    async def report_exception(
+        self,
+        task_id: str,
+        run_id: int,
+        reason: ExceptionReason,
+        *,
+        error: str | None = None,
+        trace: str | None = None,
+    ) -> TaskStatus:
         """Resolve a claimed run: something other than its work is at fault."""
-        body = TaskExceptionRequest(reason=reason).to_json()
+        body = _body(reason=reason, error=error, trace=trace)
         return (await self._post(TaskStatusResponse, *_run(task_id, run_id), "exception", body=body)).status
 
     async def snooze_run(self, task_id: str, run_id: int, delay: float) -> TaskStatus:
@@ -231,7 +238,7 @@ class Queue(ArtifactCalls, BulkCalls, TaskQueueCalls):
         self, task_id: str, run_id: int, *, error: str | None = None, trace: str | None = None
     ) -> TaskStatus:
         """Cancel the task of a claimed run, whatever attempts it has left; for the worker that holds it."""
-        body = _body(error=error, trace=trace)
+        body = _body(error=error, trace=trace) or b"{}"
         return (await self._post(TaskStatusResponse, *_run(task_id, run_id), "cancel", body=body)).status
 
     async def report(self, task_id: str, run_id: int, outcome: Outcome) -> TaskStatus:

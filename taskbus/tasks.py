@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypedDict, Unpack
 
+from schemas.extensions import Retention, RetryPolicy
 from schemas.queue import CreateTaskRequest
 from schemas.task import Priority, Requires
 
@@ -67,6 +68,16 @@ class TaskOptions(TypedDict, total=False):
     scopes: Sequence[str]
     tags: Mapping[str, str]
     extra: Mapping[str, Any]
+    run_at: datetime
+    """The task does not start before."""
+    held: bool
+    """Whether it waits for ``schedule_task``."""
+    max_attempts: int
+    """How often it is tried before a failure that its worker reports with an error is final; 1."""
+    retry_policy: RetryPolicy | Mapping[str, Any]
+    """How long it waits before each further attempt; 1 s, 16 s, 81 s, … (``docs/attempts.md``)."""
+    retention: Retention | Mapping[str, Any]
+    """How long it is kept after its end, by how it ended."""
 
 
 def task_definition(

@@ -1,5 +1,6 @@
 """How tasks and events look in a terminal."""
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Final
@@ -7,6 +8,7 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
+from schemas.attempts import AttemptsResponse
 from schemas.messages import Message, TaskMessage
 from schemas.task import Run, TaskDefinition, TaskStatus
 from schemas.times import format_time
@@ -47,6 +49,24 @@ def run_line(run: Run) -> Text:
     if run.resolved and run.started:
         parts.append(f"  {(run.resolved - run.started).total_seconds():.1f} s")
     return Text.assemble(*parts)
+
+
+def attempts_lines(told: AttemptsResponse) -> list[Text]:
+    """How a task fared, for people."""
+    lines = [Text(f"{told.task_id}  attempt {told.attempt} of {told.max_attempts}")]
+    if told.snoozes:
+        lines.append(Text(f"  snoozed {told.snoozes} times"))
+    if told.available_at is not None:
+        lines.append(Text(f"  delayed until {format_time(told.available_at)}", STYLES["pending"]))
+    for error in told.errors:
+        head = f"  attempt {error.attempt}, run {error.run_id}, {format_time(error.at)}: "
+        lines.append(Text.assemble(head, Text(error.error or "failed", STYLES["failed"])))
+        lines.extend(Text(f"    {line}", "dim") for line in error.trace.splitlines())
+    if told.worked_by:
+        lines.append(Text(f"  worked on by {', '.join(dict.fromkeys(told.worked_by))}"))
+    if told.output is not None:
+        lines.append(Text(f"  output {json.dumps(told.output, ensure_ascii=False)}"))
+    return lines
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:

@@ -15,7 +15,7 @@ import typer
 from schemas.ids import slugid
 from schemas.queue import CreateTaskRequest
 from schemas.task import PRIORITIES, Requires, TaskDefinition, TaskStatus
-from schemas.times import format_time
+from schemas.times import format_time, parse_time
 from taskbus.cli import show
 from taskbus.cli.connect import connect
 from taskbus.cli.console import (
@@ -94,6 +94,14 @@ def create(
     retries: Annotated[
         int | None, typer.Option(metavar="N", help="Automatic retries, 0 to 49; 5 if left out.")
     ] = None,
+    run_at: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Not to start before: 2024-05-01T12:00:00Z, or 10m from now."),
+    ] = None,
+    held: Annotated[bool, typer.Option("--held", help="Let it wait for `taskbus task schedule`.")] = False,
+    max_attempts: Annotated[
+        int | None, typer.Option(metavar="N", help="How often to try it before a failure is final, 1 to 50.")
+    ] = None,
     task_id: Annotated[str | None, typer.Option(metavar="TASK_ID", help="A new one if left out.")] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until it is resolved; exit with 0 if it completed.")
@@ -121,16 +129,20 @@ def create(
         "routes": route,
         "priority": priority,
         "retries": retries,
+        "held": held or None,
+        "max_attempts": max_attempts,
     }
     options = {key: value for key, value in given.items() if value is not None}
     with wrong_input():
         if file is not None:
-            if command or queue or env or max_run_time or artifact or options:
+            if command or queue or env or max_run_time or artifact or run_at or options:
                 raise ValueError("--file is the whole definition: only --deadline may be given with it")
             definition = _read_definition(_read(file), deadline, datetime.now(UTC))
         else:
             if not command or not queue:
                 raise ValueError("expected --queue PROVISIONER/TYPE and -- COMMAND, or --file FILE")
+            if run_at is not None:
+                options["run_at"] = _moment(run_at, datetime.now(UTC))
             definition = command_task(
                 command[0] if len(command) == 1 else command,
                 queue=queue,
@@ -203,6 +215,14 @@ def _read_definition(text: str, deadline: str, now: datetime) -> CreateTaskReque
     return CreateTaskRequest.model_validate(members)
 
 
+def _moment(text: str, now: datetime) -> datetime:
+    """A time, or a duration from now."""
+    try:
+        return parse_time(text)
+    except ValueError:
+        return now + parse_duration(text)
+
+
 def _pairs(option: str, pairs: list[str]) -> dict[str, str]:
     found = {}
     for pair in pairs:
@@ -266,6 +286,24 @@ def _print_status(status: TaskStatus, as_json: bool) -> None:
     else:
         for line in show.status_lines(status):
             out().print(line)
+
+
+@task.command()
+def attempts(task_id: TaskIds, as_json: AsJson = False, root_url: RootUrl = None) -> None:
+    """Show how tasks fared: attempts, errors, delay, workers, output."""
+
+    async def work() -> None:
+        async with client:
+            for each in task_id:
+                told = await client.attempts(each)
+                if as_json:
+                    typer.echo(told.to_json())
+                else:
+                    for line in show.attempts_lines(told):
+                        out().print(line)
+
+    client = connect(Queue, root_url)
+    run(work())
 
 
 @task.command("list")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -22,6 +23,16 @@ ENTRY = {"status": samples.status(), "task": samples.definition()}
 CLAIM = samples.claim(TASK_ID)
 DEFINITION = task_definition({"command": ["true"]}, queue="prov/type", created=NOW)
 WORKER: dict[str, Any] = {"worker_group": "g", "worker_id": "w"}
+
+LATER = datetime(2024, 5, 1, 14, 0, tzinfo=UTC)
+ATTEMPTS = {
+    "taskId": TASK_ID,
+    "attempt": 1,
+    "maxAttempts": 3,
+    "snoozes": 0,
+    "errors": [],
+    "workedBy": ["g/w"],
+}
 
 Call = Callable[[Any], Awaitable[object]]
 
@@ -149,12 +160,56 @@ ENDPOINTS: list[tuple[str, Call, str, Any, Any]] = [
         STATUS.body,
     ),
 ]
+EXTENSIONS: list[tuple[str, Call, str, Any, Any]] = [
+    (
+        "snoozeRun",
+        lambda q: q.snooze_run(TASK_ID, 0, 1.5),
+        f"POST /task/{TASK_ID}/runs/0/snooze",
+        {"delay": 1.5},
+        STATUS.body,
+    ),
+    (
+        "cancelRun",
+        lambda q: q.cancel_run(TASK_ID, 0),
+        f"POST /task/{TASK_ID}/runs/0/cancel",
+        {},
+        STATUS.body,
+    ),
+    (
+        "taskAttempts",
+        lambda q: q.attempts(TASK_ID),
+        f"GET /task/{TASK_ID}/attempts",
+        None,
+        ATTEMPTS,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("call", "body"),
+    [
+        (lambda q: q.report_completed(TASK_ID, 0, output=[1]), {"output": [1]}),
+        (lambda q: q.report_failed(TASK_ID, 0, error="e", trace="t"), {"error": "e", "trace": "t"}),
+        (lambda q: q.report_failed(TASK_ID, 0, retry=False), {"retry": False}),
+        (lambda q: q.report_failed(TASK_ID, 0, retry_at=LATER), {"retryAt": "2024-05-01T14:00:00.000Z"}),
+        (
+            lambda q: q.report_exception(TASK_ID, 0, "internal-error", error="e"),
+            {"reason": "internal-error", "error": "e"},
+        ),
+        (lambda q: q.cancel_run(TASK_ID, 0, error="e"), {"error": "e"}),
+    ],
+)
+async def test_what_a_worker_has_to_say_is_sent_along(call: Call, body: Any) -> None:
+    async with RecordingServer(STATUS) as server, Queue(server.url) as queue:
+        await call(queue)
+    assert server.seen[0].json == body
 
 
 @pytest.mark.parametrize(
     ("kind", "call", "request_line", "body", "answer"),
-    [(Queue, *row[1:]) for row in ENDPOINTS] + [(kind, *row[1:]) for kind, row in SERVICES],
-    ids=[row[0] for row in ENDPOINTS] + [f"{kind.service}-{row[0]}" for kind, row in SERVICES],
+    [(Queue, *row[1:]) for row in [*ENDPOINTS, *EXTENSIONS]] + [(kind, *row[1:]) for kind, row in SERVICES],
+    ids=[row[0] for row in [*ENDPOINTS, *EXTENSIONS]]
+    + [f"{kind.service}-{row[0]}" for kind, row in SERVICES],
 )
 async def test_an_endpoint_is_called_as_the_api_has_it(
     kind: type[ServiceClient], call: Call, request_line: str, body: Any, answer: Any

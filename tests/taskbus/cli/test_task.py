@@ -5,7 +5,7 @@ import re
 import socket
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -80,6 +80,17 @@ class TestCreate:
         assert (made.metadata.name, made.task_group_id, made.scheduler_id) == ("n", GROUP_ID, "s")
         assert (made.dependencies, made.requires) == ((OTHER_ID,), "all-resolved")
         assert (made.routes, made.priority, made.retries) == (("ci.a", "ci.b"), "high", 0)
+
+    def test_a_later_start_attempts_and_a_hold_reach_the_definition(self, run: Run) -> None:
+        with server_in_thread(answer(), answer()) as server:
+            command = ("task", "create", "--root-url", server.url, "--queue", "demo/local")
+            run(*command, "--run-at", "2024-05-01T14:00:00+02:00", "--max-attempts", "3", "true")
+            run(*command, "--run-at", "10m", "--held", "true")
+        first, second = (CreateTaskRequest.from_json(request.body) for request in server.seen)
+        assert (first.run_at, first.max_attempts, first.held) == (samples.NOW, 3, None)
+        assert second.run_at is not None
+        assert timedelta(0) <= second.run_at - second.created - timedelta(minutes=10) < timedelta(minutes=1)
+        assert (second.held, second.max_attempts) == (True, None)
 
     def test_json_prints_the_status(self, run: Run) -> None:
         with server_in_thread(answer()) as server:
@@ -242,6 +253,47 @@ class TestChange:
         assert result.exit_code == 1
         assert result.stderr.startswith(f"taskbus: cannot reach {url}: Connection refused.")
         assert result.stderr.count("\n") == 1
+
+
+class TestAttempts:
+    TOLD: Final = {
+        "taskId": TASK_ID,
+        "attempt": 2,
+        "maxAttempts": 3,
+        "snoozes": 1,
+        "availableAt": "2024-05-01T12:00:16.000Z",
+        "errors": [
+            {
+                "at": "2024-05-01T12:00:00.000Z",
+                "attempt": 1,
+                "runId": 0,
+                "error": "it broke",
+                "trace": "Traceback\n  here",
+            }
+        ],
+        "output": {"rows": 3},
+        "workedBy": ["g/a", "g/b", "g/a"],
+    }
+
+    def test_people_see_what_happened(self, run: Run) -> None:
+        with server_in_thread(Answer(body=self.TOLD)) as server:
+            result = run("task", "attempts", "--root-url", server.url, TASK_ID)
+        assert server.seen[0].target == f"/api/queue/v1/task/{TASK_ID}/attempts"
+        assert result.stdout.splitlines() == [
+            f"{TASK_ID}  attempt 2 of 3",
+            "  snoozed 1 times",
+            "  delayed until 2024-05-01T12:00:16.000Z",
+            "  attempt 1, run 0, 2024-05-01T12:00:00.000Z: it broke",
+            "    Traceback",
+            "      here",
+            "  worked on by g/a, g/b",
+            '  output {"rows": 3}',
+        ]
+
+    def test_json_prints_what_the_queue_tells(self, run: Run) -> None:
+        with server_in_thread(Answer(body=self.TOLD)) as server:
+            result = run("task", "attempts", "--json", "--root-url", server.url, TASK_ID)
+        assert json.loads(result.stdout) == self.TOLD
 
 
 class TestList:
