@@ -22,6 +22,8 @@ MODULES: Final = {
     "artifact": "taskbus.cli.artifact",
     "queue": "taskbus.cli.queue",
     "index": "taskbus.cli.index",
+    "kv": "taskbus.cli.kv",
+    "workset": "taskbus.cli.workset",
     "hook": "taskbus.cli.hook",
     "signin": "taskbus.cli.signin",
     "scopes": "taskbus.cli.scopes",
