@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from benchmarks import access, artifacts, bulk, create, depth, idle, latency, life, machine, relay, roles
+from benchmarks import access, artifacts, bulk, create, depth, idle, kv, latency, life, machine, relay, roles
 from benchmarks.environment import Environment
 from benchmarks.report import Section, as_json, markdown
 
@@ -31,6 +31,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "idle": idle.run,
     "roles": roles.run,
     "artifacts": artifacts.run,
+    "kv": kv.run,
 }
 
 

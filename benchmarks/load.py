@@ -62,14 +62,14 @@ class Connection(asyncio.Protocol):
         self._answer: asyncio.Future[Answer] | None = None
 
     async def call(self, request: bytes) -> bytes:
-        """Send a request and await its answer's body. Raises CallFailed unless the status is 200."""
+        """Send a request and await its answer's body. Raises CallFailed unless the status is 200 or 201."""
         assert self._transport is not None
         self._answer = self._loop.create_future()
         started = time.perf_counter()
         self._transport.write(request)
         answer = await self._answer
         self.latencies.append(time.perf_counter() - started)
-        if answer.status != 200:
+        if answer.status not in (200, 201):
             first_line = request.split(b"\r\n", 1)[0].decode()
             raise CallFailed(f"{first_line}: {answer.status} {answer.body[:500].decode()}")
         return answer.body
