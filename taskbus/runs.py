@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol
 
 from schemas.queue import TaskClaimResponse, TaskReclaimResponse
 from schemas.task import JsonObject, TaskDefinition, TaskStatus
@@ -24,12 +24,17 @@ FIRST_DELAY: Final = 1.0
 """Seconds before a report or a reclaim is tried again; the client has retried already."""
 
 
+class RunCalls(Protocol):
+    """The calls about a run, signed with the credentials of its claim."""
+
+    async def reclaim_task(self, task_id: str, run_id: int) -> TaskReclaimResponse: ...
+    async def report(self, task_id: str, run_id: int, outcome: Outcome) -> object: ...
+
+
 class QueueCalls(Protocol):
     """What of the client a claimed run needs."""
 
-    def using(self, credentials: Credentials) -> Self: ...
-    async def reclaim_task(self, task_id: str, run_id: int) -> TaskReclaimResponse: ...
-    async def report(self, task_id: str, run_id: int, outcome: Outcome) -> TaskStatus: ...
+    def using(self, credentials: Credentials) -> RunCalls: ...
 
 
 class ClaimedRun:

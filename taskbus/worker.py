@@ -55,9 +55,10 @@ class Worker:
         async with Queue() as queue:
             await Worker(queue, "prov/type", handle, worker_group="local", worker_id="w1").run()
 
-    At most ``concurrency`` runs are under way at once. Claims are renewed at half of their life. What a
-    handler's end means is said at :data:`taskbus.Handler`. A server that does not answer is asked again
-    after 1 s, 2 s, 4 s and so on, at most 30 s; the handlers go on meanwhile.
+    At most ``concurrency`` runs are under way at once, and one call claims up to ``claims`` of them. Claims
+    are renewed at half of their life. What a handler's end means is said at :data:`taskbus.Handler`. A server
+    that does not answer is asked again after 1 s, 2 s, 4 s and so on, at most 30 s; the handlers go on
+    meanwhile.
 
     :meth:`stop` ends :meth:`run` in order: no further claims, up to ``drain`` seconds for running handlers,
     then they are cancelled and their runs reported as ``worker-shutdown``, which puts them back into the
@@ -78,6 +79,7 @@ class Worker:
         concurrency: int = 4,
         drain: float = 5.0,
         cleanup: float = CLEANUP_SECONDS,
+        claims: int = MAX_CLAIMS,
         clock: Clock | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -93,6 +95,7 @@ class Worker:
         self._concurrency = concurrency
         self._drain_seconds = drain
         self._cleanup_seconds = cleanup
+        self._most_claims = claims
         self._clock: Clock = clock or SystemClock()
         self._jitter = jitter
         self._stopping = asyncio.Event()
@@ -140,7 +143,7 @@ class Worker:
                 continue
             asked = self._clock.time()
             try:
-                claims = await self._unless_stopped(self._claim(min(free, MAX_CLAIMS)))
+                claims = await self._unless_stopped(self._claim(min(free, self._most_claims)))
             except TaskbusError as error:
                 if isinstance(error, ApiError) and error.status < 500:
                     raise

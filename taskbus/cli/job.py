@@ -1,4 +1,4 @@
-"""``taskbus job …``: insert jobs, and see how they fare."""
+"""``taskbus job …``: insert jobs. What else there is to do with them, ``taskbus task …`` does."""
 
 import json
 import logging
@@ -12,15 +12,14 @@ from schemas.durations import parse_duration
 from schemas.ids import slugid
 from schemas.task import PRIORITIES
 from schemas.times import parse_time
-from taskbus.cli import show
 from taskbus.cli.connect import connect
-from taskbus.cli.console import AsJson, RootUrl, configure_logging, out, plain_app, run, say, wrong_input
+from taskbus.cli.console import AsJson, RootUrl, configure_logging, plain_app, run, say, wrong_input
 from taskbus.client import Queue
 from taskbus.jobs.insertion import InsertOptions, job_task
 from taskbus.jobs.job import KIND
 from taskbus.jobs.options import DEFAULT_ATTEMPTS, DEFAULT_QUEUE, JobOptions
 
-job = plain_app(name="job", help="Insert jobs, and see how they fare.", no_args_is_help=True)
+job = plain_app(name="job", help="Insert jobs; they are tasks, so see `taskbus task`.", no_args_is_help=True)
 
 
 @job.callback()
@@ -78,28 +77,6 @@ def insert(
     if made.unique_skipped_as_duplicate and not as_json:
         say(f"not inserted: a duplicate of {made.task_id}")
     typer.echo(made.to_json() if as_json else made.task_id)
-
-
-@job.command()
-def attempts(
-    task_id: Annotated[str, typer.Argument(metavar="TASK_ID", help="The id that insert has printed.")],
-    as_json: AsJson = False,
-    root_url: RootUrl = None,
-) -> None:
-    """Show how often a job was tried, and what went wrong."""
-    client = connect(Queue, root_url)
-
-    async def ask() -> Any:
-        async with client:
-            return await client.attempts(task_id)
-
-    told = run(ask())
-    if as_json:
-        typer.echo(told.to_json())
-        return
-    say(f"attempt {told.attempt} of {told.max_attempts}, snoozed {told.snoozes} times")
-    rows = ((error.at, error.attempt, error.run_id, error.error) for error in told.errors)
-    out().print(show.table(("SINCE", "ATTEMPT", "RUN", "ERROR"), rows))
 
 
 def _payload(kind: str, args: str) -> dict[str, Any]:

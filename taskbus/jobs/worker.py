@@ -8,8 +8,10 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from schemas.bulk import MAX_BULK
 from schemas.durations import parse_duration
 from taskbus.clock import Clock, SystemClock
+from taskbus.jobs.batching import BatchingQueue
 from taskbus.jobs.execution import ErrorHandler, Executor
 from taskbus.jobs.hooks import Hook, WorkMiddleware
 from taskbus.jobs.options import UNLIMITED, Duration
@@ -136,10 +138,10 @@ class Worker:
         if not len(self._registry):
             raise ValueError("expected at least one handler: @worker.handle(SomeJob)")
         clock = clock or SystemClock()
-        executor = self.executor(clock)
+        executor, queue = self.executor(clock), BatchingQueue(bus.queue)
         self._workers = [
             QueueWorker(
-                bus.queue,
+                queue,
                 task_queue_id,
                 executor,
                 worker_group=self._worker_group,
@@ -147,6 +149,7 @@ class Worker:
                 concurrency=concurrency,
                 drain=self._soft_stop,
                 cleanup=CLEANUP_SECONDS,
+                claims=MAX_BULK,
                 clock=clock,
             )
             for task_queue_id, concurrency in self.queues.items()

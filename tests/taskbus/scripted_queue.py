@@ -2,11 +2,14 @@
 
 import asyncio
 from collections import defaultdict, deque
+from collections.abc import Sequence
 from typing import Any, Self
 
+from schemas.bulk import ReportError, ReportOutcome, RunReport
 from schemas.queue import TaskClaimResponse, TaskReclaimResponse
 from schemas.task import TaskStatus
 from taskbus.credentials import Credentials
+from taskbus.errors import ApiError
 from taskbus.outcomes import Cancelled, Completed, Exceptional, Failed, Outcome, Snoozed
 from tests.taskbus import samples
 
@@ -17,13 +20,14 @@ class ScriptedQueue:
     """``fail(verb, error, …)`` makes the next calls of a verb raise; without it they succeed.
 
     ``answers_when_cancelled`` is what a claim that is cancelled answers nevertheless. ``tokens`` are the
-    access tokens of the calls about runs, in order.
+    access tokens of the calls about runs, in order. ``bulk_gate`` holds up bulks of reports.
     """
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.tokens: list[str] = []
         self.renewed_until: deque[float] = deque()
+        self.bulk_gate: asyncio.Event | None = None
         self.answers_when_cancelled: tuple[TaskClaimResponse, ...] | None = None
         self._work: asyncio.Queue[tuple[TaskClaimResponse, ...]] = asyncio.Queue()
         self._failures: defaultdict[str, deque[Exception]] = defaultdict(deque)
@@ -44,7 +48,7 @@ class ScriptedQueue:
         return sum(call[0] == verb for call in self.calls)
 
     def reports(self) -> list[Call]:
-        return [call for call in self.calls if call[0] not in ("claim", "reclaim")]
+        return [call for call in self.calls if call[0] not in ("claim", "reclaim", "bulk")]
 
     async def called(self, verb: str, times: int = 1) -> None:
         """Return as soon as there were so many calls of this verb."""
@@ -68,6 +72,29 @@ class ScriptedQueue:
             if self.answers_when_cancelled is None:
                 raise
             return self.answers_when_cancelled
+
+    async def claim_bulk(
+        self, task_queue_id: str, *, worker_group: str, worker_id: str, tasks: int, wait: float
+    ) -> tuple[TaskClaimResponse, ...]:
+        return await self.claim_work(
+            task_queue_id, worker_group=worker_group, worker_id=worker_id, tasks=tasks
+        )
+
+    async def report_runs(self, reports: Sequence[RunReport]) -> tuple[ReportOutcome, ...]:
+        """Recorded as the single calls would be, and how many came together as ``bulk``."""
+        self._record("bulk", len(reports))
+        if self.bulk_gate is not None:
+            await self.bulk_gate.wait()
+        outcomes = []
+        for report in reports:
+            reason = () if report.reason is None else (report.reason,)
+            told: dict[str, Any] = {}
+            try:
+                self._record(report.outcome, report.task_id, report.run_id, *reason)
+            except ApiError as error:
+                told["error"] = ReportError(code=error.code, message=error.message)
+            outcomes.append(ReportOutcome(task_id=report.task_id, run_id=report.run_id, **told))
+        return tuple(outcomes)
 
     async def reclaim_task(self, task_id: str, run_id: int) -> TaskReclaimResponse:
         self._record("reclaim", task_id, run_id)

@@ -87,38 +87,14 @@ class TestInsert:
         assert problem in result.stderr
 
 
-def test_attempts_are_shown_with_their_errors(run: Run) -> None:
-    told = {
-        "taskId": TASK_ID,
-        "attempt": 2,
-        "maxAttempts": 8,
-        "snoozes": 1,
-        "errors": [
-            {
-                "at": "2024-05-01T12:00:00.000Z",
-                "attempt": 1,
-                "runId": 0,
-                "error": "ValueError: no",
-                "trace": "",
-            }
-        ],
-        "workedBy": ["jobs/w"],
-    }
-    with server_in_thread(Answer(body=told)) as server:
-        result = run("job", "attempts", TASK_ID, "--root-url", server.url)
-    assert result.exit_code == 0
-    assert "attempt 2 of 8, snoozed 1 times" in result.stderr
-    assert "ValueError: no" in result.stdout
-
-
 class TestWorker:
     async def test_the_worker_of_a_module_does_jobs_until_a_signal(self, tmp_path: Path) -> None:
         (tmp_path / "greetings.py").write_text(PROGRAM)
         waiting = [samples.claim(TASK_ID, {"kind": "Greet", "args": {"name": "Ann"}})]
 
         def queue(request: Seen) -> Answer:
-            if "/claim-" not in request.target:
-                return Answer(body={"status": samples.status()})
+            if "/runs/report" in request.target:
+                return Answer(body={"reports": [{"taskId": TASK_ID, "runId": 0, "state": "completed"}]})
             return Answer(body={"tasks": [waiting.pop()]}) if waiting else Answer(silence=True)
 
         async with RecordingServer(by=queue) as server:
@@ -132,7 +108,8 @@ class TestWorker:
             try:
                 request = await server.saw("tests%2Fgreetings")
                 assert (request.json["workerGroup"], request.json["workerId"]) == ("jobs", "w")
-                await server.saw("/runs/0/completed")
+                report = (await server.saw("/runs/report")).json["reports"]
+                assert report == [{"taskId": TASK_ID, "runId": 0, "outcome": "completed"}]
                 process.send_signal(signal.SIGTERM)
                 output, _ = await process.communicate()
             finally:
