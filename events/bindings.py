@@ -14,7 +14,7 @@ from events import keys
 from events.exchanges import MAX_KEY_BYTES, Exchange, exchange_for
 from events.keys import ANY_WORD, ANY_WORDS
 from events.messages import ROUTE_PREFIX
-from schemas import hooks, kv, messages, worksets
+from schemas import hooks, kv, messages, task_queues, worksets
 from schemas.messages import Message
 
 M = TypeVar("M")
@@ -95,6 +95,21 @@ class _Declared(Generic[P]):
         return dict(vars(self))
 
 
+def _with_halves(words: dict[str, str | int | None]) -> dict[str, str | int | None]:
+    """The words with ``task_queue_id`` taken apart."""
+    queue = words.pop("task_queue_id")
+    if queue is None:
+        return words
+    halves = str(queue).split("/")
+    if len(halves) != 2:
+        raise ValueError(f"task_queue_id: expected provisioner_id/worker_type, got {queue!r}")
+    for name, half in zip(("provisioner_id", "worker_type"), halves, strict=True):
+        if words[name] not in (None, half):
+            raise ValueError(f"{name}: {words[name]!r} contradicts task_queue_id {queue!r}")
+        words[name] = half
+    return words
+
+
 @dataclass(frozen=True, kw_only=True)
 class TaskBinding(_Declared[P]):
     """Messages about tasks. A filter that is unset lets everything pass; ``"_"`` asks for an absent word.
@@ -123,18 +138,7 @@ class TaskBinding(_Declared[P]):
         return PatternBinding(cls.declared.full_name, pattern, cast(type[P], cls.declared.payload))
 
     def _words(self) -> dict[str, str | int | None]:
-        words = super()._words()
-        queue = words.pop("task_queue_id")
-        if queue is None:
-            return words
-        halves = str(queue).split("/")
-        if len(halves) != 2:
-            raise ValueError(f"task_queue_id: expected provisioner_id/worker_type, got {queue!r}")
-        for name, half in zip(("provisioner_id", "worker_type"), halves, strict=True):
-            if words[name] not in (None, half):
-                raise ValueError(f"{name}: {words[name]!r} contradicts task_queue_id {queue!r}")
-            words[name] = half
-        return words
+        return _with_halves(super()._words())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +152,7 @@ class GroupBinding(_Declared[P]):
 
 @dataclass(frozen=True, kw_only=True)
 class AccessBinding(_Declared[P]):
-    """Messages of services beside the queue. Their routing key says nothing: there is nothing to filter by."""
+    """Messages of services beside the queue. Their routing key says nothing to filter by."""
 
 
 class TaskDefined(TaskBinding[messages.TaskDefinedMessage]):
@@ -272,6 +276,31 @@ class HookDeleted(AccessBinding[hooks.HookDeletedMessage]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TaskQueueBinding(_Declared[P]):
+    """Messages about task queues; ``task_queue_id`` as in :class:`TaskBinding`."""
+
+    provisioner_id: str | None = None
+    worker_type: str | None = None
+    task_queue_id: str | None = None
+    routing_key_kind: str | None = "primary"
+
+    def _words(self) -> dict[str, str | int | None]:
+        return _with_halves(super()._words())
+
+
+class QueuePaused(TaskQueueBinding[task_queues.QueuePausedMessage]):
+    """A task queue hands out no work any more."""
+
+    declared = exchange_for(task_queues.QueuePausedMessage)
+
+
+class QueueResumed(TaskQueueBinding[task_queues.QueueResumedMessage]):
+    """A paused task queue hands out work again."""
+
+    declared = exchange_for(task_queues.QueueResumedMessage)
+
+
+@dataclass(frozen=True, kw_only=True)
 class NamespaceBinding(_Declared[P]):
     """Messages about namespaces of tenants. In ``namespace`` words may be ``*``, and the last ones ``#``."""
 
@@ -296,7 +325,11 @@ class WorksetMemberDead(NamespaceBinding[worksets.WorksetMemberDeadMessage]):
 
 
 AnyBinding = (
-    type[TaskBinding[Any]] | type[GroupBinding[Any]] | type[AccessBinding[Any]] | type[NamespaceBinding[Any]]
+    type[TaskBinding[Any]]
+    | type[GroupBinding[Any]]
+    | type[AccessBinding[Any]]
+    | type[NamespaceBinding[Any]]
+    | type[TaskQueueBinding[Any]]
 )
 
 BINDINGS: Final[Mapping[str, AnyBinding]] = {
@@ -319,6 +352,8 @@ BINDINGS: Final[Mapping[str, AnyBinding]] = {
         RoleCreated,
         RoleUpdated,
         RoleDeleted,
+        QueuePaused,
+        QueueResumed,
         HookCreated,
         HookUpdated,
         HookDeleted,

@@ -11,6 +11,7 @@ from pydantic.alias_generators import to_snake
 from events.declaration import ABSENT, KIND, MAX_KEY_BYTES, RESERVED, Exchange, Word
 from events.hooks import HOOK_EXCHANGES
 from events.kv import KV_EXCHANGES
+from events.task_queues import TASK_QUEUE_EXCHANGES
 from schemas import messages
 from schemas.messages import Message
 
@@ -229,6 +230,7 @@ AUTH_EXCHANGES: Final[tuple[Exchange, ...]] = (
 EXCHANGES: Final[tuple[Exchange, ...]] = (
     *QUEUE_EXCHANGES,
     *AUTH_EXCHANGES,
+    *TASK_QUEUE_EXCHANGES,
     *HOOK_EXCHANGES,
     *KV_EXCHANGES,
 )

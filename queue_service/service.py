@@ -21,6 +21,7 @@ from queue_service.api.artifact_api import ArtifactApi
 from queue_service.api.attempt_api import AttemptApi
 from queue_service.api.blobs import BlobTransfers
 from queue_service.api.bulk_api import BulkApi
+from queue_service.api.controls_api import ControlsApi
 from queue_service.api.gate import AccessGate
 from queue_service.api.health import Health
 from queue_service.api.index_api import IndexApi
@@ -47,7 +48,7 @@ from queue_service.operations import index as index_operations
 from queue_service.operations.due import Sweep
 from queue_service.operations.resolutions import Follower
 from queue_service.settings import Settings
-from queue_service.store import index, purge_cache, uniqueness
+from queue_service.store import index, lanes, purge_cache, uniqueness
 from queue_service.store.database import Database, open_database
 from queue_service.store.migrations import runner
 from queue_service.store.notifications import Notifications
@@ -67,6 +68,7 @@ FOLLOWERS: Final[tuple[Follower, ...]] = (
 SWEEPS: Final[tuple[Sweep, ...]] = (
     index.delete_expired,
     purge_cache.delete_expired,
+    lanes.delete_full,
     uniqueness.let_go,
     client_operations.delete_expired,
     *(sweep for feature in FEATURES for sweep in feature.sweeps),
@@ -223,6 +225,7 @@ class Service:
             artifacts,
             ObjectApi(self.database, self.clock, limits, self.blobs),
             workers,
+            ControlsApi(self.database, self.clock, self.api.sightings),
             bulk,
             IndexApi(self.database, self.clock, artifacts),
             PurgeCacheApi(self.database, self.clock),

@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, Tag
 
 from schemas.base import INTEGRAL, Request, Text, Wire
 from schemas.durations import Duration, DurationOrZero
+from schemas.limits import TaskLimits
 from schemas.times import Time
 from schemas.unique import Unique
 
@@ -106,6 +107,8 @@ class TaskExtensions(Extension):
     """How often it is started before a failure is final; 1 when left out."""
     retry_policy: RetryPolicy | None = None
     retention: Retention | None = None
+    limits: TaskLimits | None = None
+    """What it must not exceed together with the other tasks of its kind in its task queue."""
     unique: Unique | None = None
 
 

@@ -57,6 +57,7 @@ PARAMETER_PATTERNS: Final[dict[str, str]] = {
     "taskId": SLUGID_PATTERN,
     "taskGroupId": SLUGID_PATTERN,
     "taskQueueId": TASK_QUEUE_ID_PATTERN,
+    "taskQueues": rf"\*|{TASK_QUEUE_ID_PATTERN}",
     "provisionerId": GENERIC_ID_PATTERN,
     "workerType": GENERIC_ID_PATTERN,
     "workerGroup": GENERIC_ID_PATTERN,

@@ -10,6 +10,8 @@ from queue_service.api.auth_api import AuthApi
 from queue_service.api.auth_endpoints import AUTH_ENDPOINTS
 from queue_service.api.bulk_api import BulkApi
 from queue_service.api.bulk_endpoints import BULK_ENDPOINTS
+from queue_service.api.controls_api import ControlsApi
+from queue_service.api.controls_endpoints import CONTROL_ENDPOINTS
 from queue_service.api.endpoint import Api, Section
 from queue_service.api.endpoints import QUEUE_ENDPOINTS
 from queue_service.api.index_api import IndexApi
@@ -31,6 +33,7 @@ QUEUE: Final = Api(
         Section(QueueApi, QUEUE_ENDPOINTS),
         Section(ArtifactApi, ARTIFACT_ENDPOINTS),
         Section(WorkerApi, WORKER_ENDPOINTS),
+        Section(ControlsApi, CONTROL_ENDPOINTS, extension=True),
         Section(AttemptApi, ATTEMPT_ENDPOINTS, extension=True),
         Section(BulkApi, BULK_ENDPOINTS, extension=True),
         MONITORING,

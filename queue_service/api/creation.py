@@ -38,4 +38,5 @@ def creation_of(
     )
     definitions.check_times(definition, now, limits)
     definitions.check_scopes(definition)
+    definitions.check_limits(definition)
     return Creation(task_id, definition)

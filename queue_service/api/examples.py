@@ -6,7 +6,7 @@ are those of a day in 2024: who tries ``createTask`` sets ``created`` to now.
 
 from typing import Any, Final
 
-from queue_service.api import bulk_examples
+from queue_service.api import bulk_examples, control_examples
 
 Examples = dict[str, dict[str, Any]]
 
@@ -238,6 +238,7 @@ REQUESTS: Final[Examples] = {
     "insert-task-request": _one({key: _INDEXED[key] for key in ("taskId", "rank", "data", "expires")}),
     "purge-cache-request": _one({"cacheName": "taskbus-level-3-pip"}),
     **bulk_examples.REQUESTS,
+    **control_examples.REQUESTS,
 }
 """Bodies that clients send, by schema and label."""
 
@@ -357,5 +358,6 @@ RESPONSES: Final[Examples] = {
     "purge-cache-request-list": _one({"requests": [_PURGE]}),
     "all-purge-cache-request-list": _one({"requests": [_PURGE]}),
     **bulk_examples.RESPONSES,
+    **control_examples.RESPONSES,
 }
 """Bodies that the service answers, by schema and label."""

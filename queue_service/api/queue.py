@@ -92,7 +92,9 @@ class QueueApi:
         lanes = 1 if database.is_sqlite else 2
         self._creations = Batcher[Creation, Task](self._run_creations, lanes=lanes)
         self._changes = Batcher[TaskCall, Task](self._run_changes, lanes=lanes)
-        self.desk = WorkDesk(self._run_claims, poll_seconds=None if database.is_sqlite else 1.0)
+        self.desk = WorkDesk(
+            self._run_claims, now=clock.now, poll_seconds=None if database.is_sqlite else 1.0
+        )
         self.batches = {
             "creations": self._creations.sizes,
             "changes": self._changes.sizes,
@@ -269,7 +271,8 @@ class QueueApi:
                 workerId=body.worker_id,
             )
 
-        task = await self._changes.submit(TaskCall(call.params["taskId"], rule, authorize))
+        named = TaskCall(call.params["taskId"], rule, authorize)
+        task = await self._database.write(lambda tx: claiming.claim_by_id(tx, named))
         await self.sightings.active_queue(task.task_queue_id)
         self.sightings.claimed(WorkerKey(task.task_queue_id, body.worker_group, body.worker_id), [task])
         async with self._database.read() as connection:

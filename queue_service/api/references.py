@@ -110,12 +110,15 @@ def _word(word: Word) -> Document:
 
 
 def _by_service(exchanges: Iterable[Exchange]) -> dict[tuple[str, str], list[Exchange]]:
+    """The exchanges of each service. Those with another prefix than its first one are extensions of ours."""
     found: dict[tuple[str, str], list[Exchange]] = {}
     for exchange in exchanges:
         match = _PREFIX.fullmatch(exchange.prefix)
         if match is None:
             raise ValueError(f"the prefix of {exchange.full_name} names no service")
-        found.setdefault((match["service"], match["version"]), []).append(exchange)
+        listed = found.setdefault((match["service"], match["version"]), [])
+        if not listed or listed[0].prefix == exchange.prefix:
+            listed.append(exchange)
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from queue_service.core.access import refuse_wild_scopes
 from queue_service.core.errors import InputError
 from queue_service.core.extras import extras_of
+from queue_service.core.lanes import NO_LIMITS, check_members, lane_of
 from queue_service.core.limits import Limits
 from queue_service.core.task import Task
 from schemas.extensions import TaskExtensions
@@ -96,6 +97,12 @@ def check_scopes(definition: TaskDefinition) -> None:
     refuse_wild_scopes(definition.scopes)
 
 
+def check_limits(definition: TaskDefinition) -> None:
+    """Raise InputError when the key of a limit cannot be told for this task."""
+    if definition.limits is not None:
+        check_members(definition.limits, definition.payload, definition.tags)
+
+
 def unscheduled_task(task_id: str, definition: TaskDefinition) -> Task:
     """The task before anything happened to it."""
     return Task(
@@ -113,6 +120,7 @@ def unscheduled_task(task_id: str, definition: TaskDefinition) -> Task:
         priority=definition.priority,
         retries_left=definition.retries,
         extras=extras_of(definition),
+        lane=lane_of(definition.limits, NO_LIMITS, definition.payload, definition.tags),
     )
 
 

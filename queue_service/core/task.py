@@ -37,6 +37,8 @@ class Task:
     """Until then the pending run, or the first run of an unscheduled task, is delayed (C-9, C-11)."""
     extras: Extras | None = None
     """What it has beyond a plain task."""
+    lane: str = ""
+    """Where its runs wait for a limit by key; empty when there is none (``seed-systems.md`` C.7)."""
     version: int = 0
 
     @property
@@ -132,6 +134,12 @@ class Change:
         return (
             self.alters and after is not None and (self.before is None or self.before.available_at != after)
         )
+
+    @property
+    def makes_room(self) -> bool:
+        """Whether a worker's run ended by this change."""
+        before = self.before
+        return before is not None and before.state == "running" and self.after.state != "running"
 
     @property
     def claims(self) -> bool:

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from queue_service.core import transitions
+from queue_service.core.controls import refuse_when_paused
+from queue_service.core.errors import task_not_found
 from queue_service.core.task import Task
 from queue_service.core.workers import WorkerKey
-from queue_service.operations import due
+from queue_service.operations import due, lanes
 from queue_service.operations.ledger import Ledger
-from queue_service.operations.tasks import shown
-from queue_service.store import claims, tasks
+from queue_service.operations.tasks import TaskCall, shown
+from queue_service.store import claims, controls, tasks
 from queue_service.store.database import Tx
 from schemas.task import TaskDefinition
 
@@ -46,14 +48,16 @@ class Claimed:
 async def claim(tx: Tx, requests: Sequence[WorkRequest], *, timeout: timedelta) -> list[list[Claimed]]:
     """What each request gets: the most urgent and oldest runs, earlier requests first (7.1, 7.2).
 
-    One statement for each task queue asked for, four more where a delayed run has come due, and a constant
-    number besides.
+    One statement for each task queue asked for, four more where a delayed run has come due, some more where
+    limits hold, and a constant number besides. A task queue that is paused gives nothing (Q-2).
     """
     taken_until = tx.now + timeout
     picked: dict[str, deque[Task]] = {}
-    for queue_id in dict.fromkeys(request.task_queue_id for request in requests):
-        wanted = sum(request.wanted for request in requests if request.task_queue_id == queue_id)
-        picked[queue_id] = deque(await _front(tx, queue_id, wanted))
+    for queue_id in sorted({request.task_queue_id for request in requests}):
+        wanted = sum(
+            request.wanted for request in requests if request.task_queue_id == queue_id and request.alive()
+        )
+        picked[queue_id] = deque(await _front(tx, queue_id, wanted) if wanted else ())
     found = {task.task_id: task for queue in picked.values() for task in queue}
     if not found:
         return [[] for _ in requests]
@@ -83,4 +87,24 @@ async def _front(tx: Tx, task_queue_id: str, wanted: int) -> list[Task]:
     line = await claims.pick_pending(tx, task_queue_id, wanted)
     if line.due and await due.release_in_queue(tx, task_queue_id, RELEASED):
         line = await claims.pick_pending(tx, task_queue_id, wanted)
-    return line.tasks
+    return await lanes.pick(tx, task_queue_id, wanted) if line.limited else line.tasks
+
+
+async def claim_by_id(tx: Tx, call: TaskCall) -> Task:
+    """A worker claims a run that it names (6.3). Raises QueueError, also while paused and at limits (Q-2)."""
+    found = await tasks.lock(tx, [call.task_id])
+    if call.task_id not in found:
+        raise task_not_found(call.task_id)
+    task = found[call.task_id]
+    call.authorize(task)
+    change = call.rule(task, tx.now)
+    if change.claims:
+        held = (await controls.hold(tx, [task.task_queue_id])).get(task.task_queue_id)
+        if held is not None:
+            refuse_when_paused(held)
+        if task.lane or (held is not None and held.limits is not None):
+            change = call.rule(await lanes.admit(tx, task), tx.now)
+    ledger = Ledger(found)
+    claimed = ledger.apply(change)
+    await ledger.write(tx)
+    return claimed

@@ -9,13 +9,14 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import Context
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from queue_service.core.workers import WorkerKey
 from queue_service.counting import SIZES, Distribution
 from queue_service.operations.batching import Overloaded
 from queue_service.operations.claims import Claimed, WorkRequest
 from queue_service.store.database import StoreUnavailable
-from queue_service.store.signals import QueueFilled, Signal
+from queue_service.store.signals import QueueFilled, QueueHeld, Signal
 
 logger = logging.getLogger(__name__)
 
@@ -37,18 +38,21 @@ class _Waiter:
 class WorkDesk:
     """Hands out runs to waiting workers, many in one transaction.
 
-    ``claim`` runs the transaction. ``poll_seconds``: how often lines are looked at without a signal, for
-    runs that another process made pending and whose signal was lost; None where that cannot be.
+    ``claim`` runs the transaction; ``now`` is the service's clock. ``poll_seconds``: how often lines are
+    looked at without a signal, for runs that another process made pending and whose signal was lost; None
+    where that cannot be.
     """
 
     def __init__(
         self,
         claim: Callable[[Sequence[WorkRequest]], Awaitable[list[list[Claimed]]]],
         *,
+        now: Callable[[], datetime],
         poll_seconds: float | None,
         max_waiting: int = 50_000,
     ) -> None:
         self._claim = claim
+        self._now = now
         self._poll_seconds = poll_seconds
         self._max_waiting = max_waiting
         self._lines: dict[str, dict[_Waiter, None]] = {}
@@ -56,6 +60,7 @@ class WorkDesk:
         self._hot: dict[str, None] = {}
         self._dispatcher: asyncio.Task[None] | None = None
         self._poll_timer: asyncio.TimerHandle | None = None
+        self._held: dict[str, asyncio.TimerHandle] = {}
         self._closed = False
         self.sizes = Distribution(SIZES)
         """How many calls shared a transaction."""
@@ -105,6 +110,8 @@ class WorkDesk:
         """Subscribe this to the database's signals."""
         if isinstance(signal, QueueFilled) and signal.task_queue_id in self._lines:
             self._wake(signal.task_queue_id)
+        elif isinstance(signal, QueueHeld) and signal.task_queue_id in self._lines:
+            self._wake_later(signal.task_queue_id, (signal.until - self._now()).total_seconds())
 
     def dismiss(self, worker: WorkerKey) -> None:
         """Answer the waiting calls of this worker with nothing; a claim that is under way is finished."""
@@ -117,6 +124,8 @@ class WorkDesk:
     def close(self) -> None:
         """Answer everybody who waits with nothing, and let nobody wait any more."""
         self._closed = True
+        for timer in self._held.values():
+            timer.cancel()
         for line in self._lines.values():
             for waiter in line:
                 if not waiter.served.done():
@@ -127,6 +136,21 @@ class WorkDesk:
         if self._dispatcher is None or self._dispatcher.done():
             # In a context of its own: it works for many calls, and its log lines are not those of the first.
             self._dispatcher = asyncio.create_task(self._dispatch(), name="work desk", context=Context())
+
+    def _wake_later(self, task_queue_id: str, seconds: float) -> None:
+        """Look at a line whose task queue may have room under its limits by then."""
+        loop = asyncio.get_running_loop()
+        planned = self._held.get(task_queue_id)
+        if planned is not None and planned.when() <= loop.time() + seconds:
+            return
+        if planned is not None:
+            planned.cancel()
+        self._held[task_queue_id] = loop.call_later(max(seconds, 0), self._look_again, task_queue_id)
+
+    def _look_again(self, task_queue_id: str) -> None:
+        del self._held[task_queue_id]
+        if task_queue_id in self._lines:
+            self._wake(task_queue_id)
 
     async def _dispatch(self) -> None:
         while self._hot:

@@ -16,6 +16,7 @@ from queue_service.store.signals import (
     OutboxFilled,
     QuarantineChanged,
     QueueFilled,
+    QueueHeld,
     Signal,
     Signals,
     TasksResolved,
@@ -31,8 +32,8 @@ PACE_SECONDS = 0.003
 """Signals of commits that follow each other closely travel together."""
 RECONNECT_SECONDS = 2.0
 MAX_PENDING = 1000
-SIGNALS_AT_ONCE = 80
-"""A notification takes 8,000 bytes, and the longest signal is one with a task queue of 77 characters."""
+SIGNALS_AT_ONCE = 75
+"""A notification takes 8,000 bytes; the longest signal is a task queue of 77 characters that is held."""
 
 
 def encode(signal: Signal) -> str:
@@ -44,6 +45,8 @@ def encode(signal: Signal) -> str:
             return "resolved"
         case QueueFilled(task_queue_id):
             return f"queue {task_queue_id}"
+        case QueueHeld(task_queue_id, until):
+            return f"held {task_queue_id} {to_ms(until)}"
         case TimerSet(timer, due):
             return f"timer {timer} {to_ms(due)}"
         case QuarantineChanged():
@@ -67,6 +70,8 @@ def decode(text: str) -> Signal | None:
             return QuarantineChanged()
         case ["queue", task_queue_id]:
             return QueueFilled(task_queue_id)
+        case ["held", task_queue_id, milliseconds]:
+            return QueueHeld(task_queue_id, _time(milliseconds))
         case ["topic", topic]:
             return TopicStirred(topic)
         case ["timer", ("claim" | "deadline" | "expiry" | "delay") as timer, milliseconds]:

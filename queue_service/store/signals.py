@@ -24,6 +24,14 @@ class QueueFilled:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueHeld:
+    """Runs of a task queue wait for room under its limits, which there may be at this time."""
+
+    task_queue_id: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class TimerSet:
     """Something falls due at a time that may be earlier than its loop planned to wake."""
 
@@ -49,7 +57,14 @@ class TopicStirred:
 
 
 Signal = (
-    OutboxFilled | TasksResolved | QueueFilled | TimerSet | AccessChanged | QuarantineChanged | TopicStirred
+    OutboxFilled
+    | TasksResolved
+    | QueueFilled
+    | QueueHeld
+    | TimerSet
+    | AccessChanged
+    | QuarantineChanged
+    | TopicStirred
 )
 Subscriber = Callable[[Signal], None]
 

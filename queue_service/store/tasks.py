@@ -22,6 +22,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from queue_service.core.dependencies import Dependency
 from queue_service.core.extras import Extras
 from queue_service.core.task import Change, Task
+from queue_service.store import lanes
 from queue_service.store.database import Concurrent, Tx
 from queue_service.store.rows import Rows
 from queue_service.store.signals import QueueFilled, TimerSet
@@ -41,6 +42,7 @@ SELECT_TASKS: Final = (
     select(tasks).select_from(_ids.join(tasks, tasks.c.task_id == _ids.c.task_id)).order_by(tasks.c.task_id)
 )
 LOCK_TASKS: Final = SELECT_TASKS.with_for_update(of=tasks)
+LOCK_FREE_TASKS: Final = SELECT_TASKS.with_for_update(of=tasks, skip_locked=True)
 SHARE_TASKS: Final = (
     select(tasks.c.task_id, tasks.c.state, tasks.c.expires)
     .select_from(_ids.join(tasks, tasks.c.task_id == _ids.c.task_id))
@@ -88,6 +90,7 @@ _COLUMN_TYPES: Final[dict[str, Any]] = {
     "worker": Text,
     "available_at": BigInteger,
     "extras": Text,
+    "lane": Text,
     "unique_key": Text,
     "unique_until": BigInteger,
     "since": BigInteger,
@@ -103,6 +106,7 @@ _MUTABLE: Final = (
     "worker",
     "available_at",
     "extras",
+    "lane",
     "expires",
     "unique_key",
     "unique_until",
@@ -148,6 +152,11 @@ async def lock(tx: Tx, task_ids: Sequence[str]) -> dict[str, Task]:
     return await _tasks(tx.connection, LOCK_TASKS, task_ids)
 
 
+async def lock_free(tx: Tx, task_ids: Sequence[str]) -> dict[str, Task]:
+    """The same without those that another transaction has locked."""
+    return await _tasks(tx.connection, LOCK_FREE_TASKS, task_ids)
+
+
 async def lock_states(tx: Tx, task_ids: Sequence[str]) -> dict[str, Dependency]:
     """State and expiry of tasks that others wait for; they cannot change before the transaction ends."""
     if not task_ids:
@@ -179,6 +188,7 @@ async def create(tx: Tx, created: Sequence[tuple[Change, TaskDefinition]]) -> No
     await tx.connection.execute(
         INSERT_TASKS, _created.parameters(_created_row(tx, change) for change in changes)
     )
+    await _note_lanes(tx, changes)
     _announce(tx, changes)
 
 
@@ -195,14 +205,33 @@ async def save(tx: Tx, changes: Iterable[Change]) -> None:
     )
     if len(saved.all()) != len(altering):
         raise Concurrent("a task changed between reading and writing it")
+    await _note_lanes(tx, altering)
     _announce(tx, altering)
+
+
+async def _note_lanes(tx: Tx, changes: Iterable[Change]) -> None:
+    """Tell lanes of runs that came to wait in them, and of runs that have ended and made room."""
+    arrived: dict[tuple[str, str], int] = {}
+    left: set[tuple[str, str]] = set()
+    for change in changes:
+        task = change.after
+        if not task.lane:
+            continue
+        lane = (task.task_queue_id, task.lane)
+        if task.in_line:
+            priority = PRIORITIES.index(task.priority)
+            arrived[lane] = min(arrived.get(lane, priority), priority)
+        elif change.makes_room:
+            left.add(lane)
+    await lanes.fill(tx, arrived)
+    await lanes.open_again(tx, left - arrived.keys())
 
 
 def _announce(tx: Tx, changes: Iterable[Change]) -> None:
     for change in changes:
         after = change.after
         run = after.last_run
-        if change.queues:
+        if change.queues or (after.lane and change.makes_room):
             tx.announce(QueueFilled(after.task_queue_id))
         if run is not None and run.state == "running" and run.taken_until is not None:
             tx.announce(TimerSet("claim", run.taken_until))
@@ -242,6 +271,7 @@ def task_of(row: Row) -> Task:
         claimed_by_id=bool(row.claimed_by_id),
         available_at=row.available_at,
         extras=None if row.extras is None else _EXTRAS.validate_json(row.extras),
+        lane=row.lane,
         version=row.version,
     )
 
@@ -284,6 +314,7 @@ def _changed_row(tx: Tx, change: Change) -> dict[str, Any]:
         "worker": f"{run.worker_group}/{run.worker_id}" if holds and run else None,
         "available_at": None if task.available_at is None else to_ms(task.available_at),
         "extras": extras,
+        "lane": task.lane,
         "expires": to_ms(task.expires),
         "unique_key": None if key is None else key.key,
         "unique_until": None if key is None or key.until is None else to_ms(key.until),

@@ -14,6 +14,7 @@ from sqlalchemy import (
     case,
     delete,
     func,
+    not_,
     or_,
     select,
     text,
@@ -54,12 +55,15 @@ NOTE_QUEUES: Final = _insert_queues.on_conflict_do_update(
         for name in ("last_date_active", "expires")
     },
 )
+CONTROLLED: Final = or_(task_queues.c.paused_at.is_not(None), task_queues.c.limits.is_not(None))
+PRESENT: Final = or_(task_queues.c.expires > _now, CONTROLLED)
+"""Whether a task queue was seen lately, or is paused or limited (``seed-systems.md`` Q-5)."""
 SELECT_QUEUE: Final = select(task_queues).where(
-    task_queues.c.task_queue_id == bindparam("task_queue_id"), task_queues.c.expires > _now
+    task_queues.c.task_queue_id == bindparam("task_queue_id"), PRESENT
 )
 LIST_QUEUES: Final = (
     select(task_queues)
-    .where(task_queues.c.task_queue_id > _after, task_queues.c.expires > _now)
+    .where(task_queues.c.task_queue_id > _after, PRESENT)
     .order_by(task_queues.c.task_queue_id)
     .limit(_limit)
 )
@@ -72,7 +76,7 @@ _provisioners: Final = (
         func.max(task_queues.c.expires).label("expires"),
         func.max(task_queues.c.last_date_active).label("last_date_active"),
     )
-    .where(task_queues.c.expires > _now)
+    .where(PRESENT)
     .group_by(task_queues.c.provisioner_id)
 )
 SELECT_PROVISIONER: Final = _provisioners.where(task_queues.c.provisioner_id == bindparam("provisioner_id"))
@@ -83,7 +87,7 @@ LIST_PROVISIONERS: Final = (
 )
 EXPIRED_QUEUES: Final = (
     select(task_queues.c.task_queue_id)
-    .where(task_queues.c.expires < _before)
+    .where(task_queues.c.expires < _before, not_(CONTROLLED))
     .order_by(task_queues.c.expires)
     .limit(_limit)
     .with_for_update(skip_locked=True)
@@ -182,13 +186,13 @@ async def note_queues(tx: Tx, seen: Mapping[str, Seen]) -> None:
 
 
 async def get_queue(connection: Connection, task_queue_id: str, now: datetime) -> TaskQueue | None:
-    """The task queue, if it has not expired."""
+    """The task queue, if it is present."""
     row = (await connection.execute(SELECT_QUEUE, {"task_queue_id": task_queue_id, "now": now})).first()
     return None if row is None else _queue_of(row)
 
 
 async def list_queues(connection: Connection, now: datetime, after: str, wanted: int) -> list[TaskQueue]:
-    """Unexpired task queues whose ids come after ``after``, in order."""
+    """Present task queues whose ids come after ``after``, in order."""
     rows = await connection.execute(LIST_QUEUES, {"now": now, "after": after, "wanted": wanted})
     return [_queue_of(row) for row in rows]
 

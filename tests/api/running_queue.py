@@ -14,6 +14,7 @@ from queue_service.api.artifact_api import ArtifactApi
 from queue_service.api.attempt_api import AttemptApi
 from queue_service.api.auth_api import AuthApi
 from queue_service.api.bulk_api import BulkApi
+from queue_service.api.controls_api import ControlsApi
 from queue_service.api.directory import CachedDirectory
 from queue_service.api.gate import AccessGate
 from queue_service.api.index_api import IndexApi
@@ -83,6 +84,7 @@ class RunningQueue:
             self.artifacts,
             ObjectApi(self.database, clock, self.limits, self.blobs),
             workers,
+            ControlsApi(self.database, clock, self.api.sightings),
             self.bulk,
             IndexApi(self.database, clock, self.artifacts),
             PurgeCacheApi(self.database, clock),

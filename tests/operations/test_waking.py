@@ -78,7 +78,7 @@ async def test_a_waiting_worker_gets_the_run_that_becomes_pending(
 
     given, happens = CAUSES[cause]
     await given(queue)
-    desk = WorkDesk(claim, poll_seconds=None)
+    desk = WorkDesk(claim, now=queue.database.clock.now, poll_seconds=None)
     database.subscribe(desk.on_signal)
     worker = Worker(desk)
     await quiet()

@@ -15,6 +15,7 @@ from queue_service.store.database import StoreUnavailable
 from queue_service.store.signals import OutboxFilled, QueueFilled
 from tests.core.samples import definition, task
 from tests.operations.queue import QUEUE_ID, request
+from tests.store.manual_clock import ManualClock
 
 RUN = Claimed(task("scheduled running"), definition())
 OTHER_QUEUE = "prov/other"
@@ -79,7 +80,7 @@ class Worker:
 
 
 def desk_for(runs: Runs, *, poll_seconds: float | None = None, max_waiting: int = 50_000) -> WorkDesk:
-    return WorkDesk(runs.claim, poll_seconds=poll_seconds, max_waiting=max_waiting)
+    return WorkDesk(runs.claim, now=ManualClock().now, poll_seconds=poll_seconds, max_waiting=max_waiting)
 
 
 async def quiet() -> None:
