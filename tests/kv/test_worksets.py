@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from queue_service.features.kv import lease_store
+from queue_service.store.sqlite import SqliteConnection
 from tests.api.asgi import Line
 from tests.kv.running_kv import NAMESPACE, RunningKv, ids
 
@@ -120,6 +121,30 @@ async def test_a_thousand_members_are_added_popped_and_acked_at_once(kv: Running
     assert await kv.settle(popped["leaseId"], "ack") == {
         "leaseId": popped["leaseId"], "acked": 1000, "left": 0,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_thousand_members_take_as_many_statements_as_one(
+    kv: RunningKv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executed: list[object] = []
+    execute = SqliteConnection.execute
+
+    async def counted(connection: SqliteConnection, statement: Any, *values: Any) -> Any:
+        executed.append(statement)
+        return await execute(connection, statement, *values)
+
+    monkeypatch.setattr(SqliteConnection, "execute", counted)
+    found = []
+    for size in (1, 1000):
+        executed.clear()
+        await kv.add("urls", *(f"{size}-{n}" for n in range(size)))
+        await kv.settle((await kv.pop("urls", size))["leaseId"], "nack")
+        lease = (await kv.pop("urls", size))["leaseId"]
+        await kv.settle(lease, "extend", leaseTtlMs=1000)
+        await kv.settle(lease, "ack")
+        found.append(len(executed))
+    assert found[0] == found[1]
 
 
 async def test_large_payloads_are_popped_in_several_batches(kv: RunningKv) -> None:

@@ -16,6 +16,8 @@ from queue_service.operations.batching import Batcher, Overloaded
 from queue_service.store.database import Database
 from queue_service.store.signals import Signal, TopicStirred
 
+WEIGHT_OF_MEMBER: Final = 8192
+"""In bytes of a batch: some two thousand members share a transaction, which nobody waits for too long."""
 MAX_WAITING: Final = 50_000
 POLL_SECONDS: Final = 1.0
 """How often a set is looked at without a signal, on PostgreSQL, where one may be lost."""
@@ -44,8 +46,9 @@ class PopDesk:
             raise Overloaded(f"{self._waiting} consumers wait already")
         left = asyncio.Event()
         request = replace(request, alive=lambda: not left.is_set())
+        weight = request.limit * WEIGHT_OF_MEMBER
         if not seconds:
-            return await self._pops.submit(request)
+            return await self._pops.submit(request, weight=weight)
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         bell = asyncio.Event()
@@ -56,7 +59,7 @@ class PopDesk:
         try:
             while True:
                 bell.clear()
-                popped = await self._pops.submit(request)
+                popped = await self._pops.submit(request, weight=weight)
                 pause = min(end - loop.time(), self._pause(popped.next_free))
                 if popped.members or left.is_set() or self._closed.is_set() or loop.time() >= end:
                     return popped

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from pydantic_core import from_json
 
@@ -11,7 +11,7 @@ from queue_service.clock import Clock
 from queue_service.core.errors import InputTooLarge, QueueError
 from queue_service.features.kv import rules, workset_operations, workset_store
 from queue_service.features.kv.api import namespace_of
-from queue_service.features.kv.pop_desk import PopDesk
+from queue_service.features.kv.pop_desk import WEIGHT_OF_MEMBER, PopDesk
 from queue_service.features.kv.workset_operations import Added, LeaseCall, Pop
 from queue_service.features.kv.workset_rules import (
     MAX_PAYLOAD,
@@ -28,6 +28,9 @@ from queue_service.store.database import Database
 from schemas import worksets as shapes
 from schemas.task import PRIORITIES
 
+LEASES: Final = 16
+"""Calls about leases that share a transaction: each may have a thousand members."""
+
 
 class WorksetApi:
     """Handlers with what they need: consumers wait at a desk, other calls share transactions."""
@@ -38,7 +41,7 @@ class WorksetApi:
         self._desk = desk
         lanes = 1 if database.is_sqlite else 2
         self._additions = Batcher[Sequence[NewMember], Added](self._add, lanes=lanes)
-        self._settlements = Batcher[LeaseCall, Step](self._settle, lanes=lanes)
+        self._settlements = Batcher[LeaseCall, Step](self._settle, max_items=LEASES, lanes=lanes)
 
     async def close(self) -> None:
         """Answer who waits, and finish the transactions under way."""
@@ -81,7 +84,8 @@ class WorksetApi:
             )
             for place, member in enumerate(call.body.members)
         ]
-        added = await self._additions.submit(members, weight=call.size)
+        weight = max(call.size, len(members) * WEIGHT_OF_MEMBER)
+        added = await self._additions.submit(members, weight=weight)
         return shapes.AddMembersResponse.trusted(
             added=added.added, existing=added.existing, requeued=added.requeued
         )
