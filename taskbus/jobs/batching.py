@@ -8,21 +8,24 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from schemas.bulk import MAX_BULK, ReportOutcome, RunReport
 from schemas.queue import TaskClaimResponse, TaskReclaimResponse
 from taskbus.client import Queue
 from taskbus.credentials import Credentials
 from taskbus.errors import refusal
-from taskbus.outcomes import Completed, Exceptional, Outcome
+from taskbus.outcomes import Cancelled, Completed, Exceptional, Failed, Outcome, Snoozed
 
 LONG_POLL_SECONDS: Final = 20.0
+MAX_BYTES: Final = 1024 * 1024
+"""Of the reports of one call: outputs and tracebacks may be long."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     report: RunReport
+    size: int
     told: asyncio.Future[None]
 
 
@@ -52,7 +55,7 @@ class BatchingQueue:
 
     async def submit(self, report: RunReport) -> None:
         """Report a run together with others. Raises what the single call would raise."""
-        waiting = _Waiting(report, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(report, len(report.to_json()), asyncio.get_running_loop().create_future())
         self._line.append(waiting)
         if self._sending is None:
             self._sending = asyncio.create_task(self._work_off(), name="reports")
@@ -67,7 +70,11 @@ class BatchingQueue:
 
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
+        size = 0
         while self._line and len(batch) < MAX_BULK:
+            size += self._line[0].size
+            if batch and size > MAX_BYTES:
+                break
             waiting = self._line.popleft()
             if not waiting.told.done():  # it is, when the claim was lost meanwhile
                 batch.append(waiting)
@@ -86,7 +93,7 @@ class BatchingQueue:
 
 
 class _OfRun:
-    """The calls about one run: what says no more than that it ended goes with others, the rest by itself."""
+    """The calls about one run."""
 
     def __init__(self, line: BatchingQueue, queue: Queue) -> None:
         self._line = line
@@ -96,14 +103,26 @@ class _OfRun:
         return await self._queue.reclaim_task(task_id, run_id)
 
     async def report(self, task_id: str, run_id: int, outcome: Outcome) -> None:
-        match outcome:
-            case Completed(output=None):
-                await self._line.submit(RunReport(task_id=task_id, run_id=run_id, outcome="completed"))
-            case Exceptional(reason):
-                report = RunReport(task_id=task_id, run_id=run_id, outcome="exception", reason=reason)
-                await self._line.submit(report)
-            case _:
-                await self._queue.report(task_id, run_id, outcome)
+        await self._line.submit(report_of(task_id, run_id, outcome))
+
+
+def report_of(task_id: str, run_id: int, outcome: Outcome) -> RunReport:
+    """The outcome of a run as one of many."""
+    told: dict[str, Any]
+    match outcome:
+        case Completed(output):
+            told = {"outcome": "completed", "output": output}
+        case Failed(error, trace, retry, retry_at):
+            told = {"outcome": "failed", "error": error or None, "trace": trace or None}
+            told |= {"retry": None if retry else False, "retry_at": retry_at}
+        case Exceptional(reason):
+            told = {"outcome": "exception", "reason": reason}
+        case Snoozed(delay):
+            told = {"outcome": "snoozed", "delay": delay}
+        case Cancelled(error, trace):
+            told = {"outcome": "cancelled", "error": error or None, "trace": trace or None}
+    given = {name: value for name, value in told.items() if value is not None}
+    return RunReport(task_id=task_id, run_id=run_id, **given)
 
 
 def _settle(told: asyncio.Future[None], outcome: ReportOutcome) -> None:

@@ -10,6 +10,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic_core import from_json, to_json
+
+from schemas.attempts import MAX_OUTPUT
 from schemas.durations import parse_duration
 from schemas.times import parse_time
 from taskbus.clock import Clock, within
@@ -85,7 +88,7 @@ class Executor:
             job = registered.job_type.of_args(run.args)
             error: BaseException | None = None
             try:
-                run.output = await self._limited(registered.work(job, run), run, registered, hooks)
+                run.output = _kept(await self._limited(registered.work(job, run), run, registered, hooks))
             except (Exception, asyncio.CancelledError) as raised:
                 error = raised
             for hook in hooks:
@@ -170,6 +173,18 @@ class Executor:
         except Exception:
             logger.exception("the error handler itself failed for %r", run)
             return None
+
+
+def _kept(output: Any) -> Any:
+    """What a handler returned as JSON values. Raises ValueError when it can be none, or is too large."""
+    if output is None:
+        return None
+    content = to_json(output, inf_nan_mode="null")
+    if len(content) > MAX_OUTPUT:
+        raise ValueError(
+            f"the handler returned {len(content)} bytes of JSON, and at most {MAX_OUTPUT} are kept"
+        )
+    return from_json(content)
 
 
 def _next_retry(

@@ -87,7 +87,9 @@ class ScriptedQueue:
             await self.bulk_gate.wait()
         outcomes = []
         for report in reports:
-            reason = () if report.reason is None else (report.reason,)
+            told_with = (report.reason, report.delay and report.delay.total_seconds())
+            told_with += (report.error if report.outcome == "cancelled" else None,)
+            reason = tuple(value for value in told_with if value is not None)
             told: dict[str, Any] = {}
             try:
                 self._record(report.outcome, report.task_id, report.run_id, *reason)

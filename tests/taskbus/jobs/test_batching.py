@@ -1,17 +1,17 @@
 """Reports that meet travel together, and each is told what became of it."""
 
 import asyncio
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from taskbus import Queue
 from taskbus.credentials import Credentials
 from taskbus.errors import Conflict, ConnectionFailed
-from taskbus.jobs.batching import BatchingQueue
-from taskbus.outcomes import WORKER_SHUTDOWN, Completed, Outcome
+from taskbus.jobs.batching import BatchingQueue, report_of
+from taskbus.outcomes import WORKER_SHUTDOWN, Cancelled, Completed, Failed, Outcome, Snoozed
 from tests.taskbus.hands import GONE, LOST
-from tests.taskbus.samples import TASK_ID
+from tests.taskbus.samples import NOW, TASK_ID
 from tests.taskbus.scripted_queue import ScriptedQueue
 
 CLAIM = Credentials("task-client", "secret")
@@ -81,9 +81,30 @@ async def test_one_whose_claim_was_lost_leaves_the_line(
     assert queue.reports() == [("completed", TASK_ID, 0), ("completed", TASK_ID, 2)]
 
 
-async def test_a_report_that_says_more_is_a_call_of_its_own(
+async def test_long_reports_do_not_make_one_call_too_long(
     queue: ScriptedQueue, batching: BatchingQueue
 ) -> None:
-    await report(batching, 0, Completed({"sent": 2}))
-    assert queue.calls == [("completed", TASK_ID, 0)]
-    assert queue.tokens == ["secret"]
+    long = Completed("x" * 200_000)
+    await asyncio.gather(*(report(batching, number, long) for number in range(12)))
+    assert [call for call in queue.calls if call[0] == "bulk"] == [("bulk", 5), ("bulk", 5), ("bulk", 2)]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "wire"),
+    [
+        (Completed(), {"outcome": "completed"}),
+        (Completed({"sent": [1]}), {"outcome": "completed", "output": {"sent": [1]}}),
+        (Failed(), {"outcome": "failed"}),
+        (
+            Failed("no", "trace", retry_at=NOW),
+            {"outcome": "failed", "error": "no", "trace": "trace", "retryAt": "2024-05-01T12:00:00.000Z"},
+        ),
+        (Failed("no", retry=False), {"outcome": "failed", "error": "no", "retry": False}),
+        (WORKER_SHUTDOWN, {"outcome": "exception", "reason": "worker-shutdown"}),
+        (Snoozed(0.5), {"outcome": "snoozed", "delay": 0.5}),
+        (Snoozed(0), {"outcome": "snoozed", "delay": 0}),
+        (Cancelled("no"), {"outcome": "cancelled", "error": "no"}),
+    ],
+)
+def test_every_outcome_is_a_report(outcome: Outcome, wire: dict[str, Any]) -> None:
+    assert report_of(TASK_ID, 1, outcome).to_wire() == {"taskId": TASK_ID, "runId": 1, **wire}

@@ -109,6 +109,34 @@ class TestHandlers:
 
         assert await attempt.of(handle)() == outcome
 
+    @pytest.mark.parametrize(
+        ("output", "kept"),
+        [
+            (timedelta(seconds=1), "PT1S"),
+            ((1, 2.5, float("nan")), [1, 2.5, None]),
+            (SendInvoice(customer=7), {"customer": 7, "copies": 1}),
+            (0, 0),
+        ],
+    )
+    async def test_what_a_handler_returns_is_kept_as_json(
+        self, attempt: Attempt, output: Any, kept: Any
+    ) -> None:
+        async def handle(job: SendInvoice, run: Run) -> Any:
+            return output
+
+        assert await attempt.of(handle)() == Completed(kept)
+
+    @pytest.mark.parametrize(
+        ("output", "problem"), [(object(), "Unable to serialize"), ("x" * 300_000, "300002 bytes of JSON")]
+    )
+    async def test_what_cannot_be_kept_is_an_error(self, attempt: Attempt, output: Any, problem: str) -> None:
+        async def handle(job: SendInvoice, run: Run) -> Any:
+            return output
+
+        outcome = await attempt.of(handle)()
+        assert isinstance(outcome, Failed)
+        assert problem in outcome.error
+
     async def test_a_negative_snooze_is_an_error(self, attempt: Attempt) -> None:
         async def handle(job: SendInvoice, run: Run) -> None:
             run.snooze(-1)
