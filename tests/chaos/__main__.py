@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.chaos.plan import plan_of
-from tests.chaos.run import play
+from tests.chaos.run import Report, play
 from tests.servers.probes import NotUsable
 
 
@@ -17,15 +17,21 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, help="of the first round; each further one has the next")
     parser.add_argument("--failures", type=int, default=1, help="stop after so many rounds with violations")
+    parser.add_argument("--hurried", action="store_true", help="shorter rounds, that measure no throughput")
     parser.add_argument("--histories", type=Path, default=Path("chaos-histories"))
     given = parser.parse_args()
     first = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
     print(f"{given.rounds} rounds, seeds from {first}", flush=True)
     plans = map(plan_of, range(first, first + given.rounds))
+    report = Report(measured=not given.hurried)
+
+    def tell(line: object) -> None:
+        print(line, flush=True)
+
     try:
-        report = asyncio.run(
-            play(plans, given.histories, lambda line: print(line, flush=True), failures=given.failures)
-        )
+        asyncio.run(play(plans, given.histories, tell, report, failures=given.failures))
+    except KeyboardInterrupt:
+        print("stopped; so far:")
     except NotUsable as reason:
         print(f"chaos needs PostgreSQL and RabbitMQ installed on this machine: {reason}", file=sys.stderr)
         return 2

@@ -29,6 +29,7 @@ WORKERS: Final = 2
 HANDS: Final = 8
 """Runs that a worker works on at once."""
 QUEUE: Final = "chaos/work"
+DATABASE: Final = "taskbus.sqlite"
 
 
 class Start(Protocol):
@@ -109,16 +110,23 @@ class Deployment:
     """The processes of one topology, and workers. ``tell`` hears what the workers say.
 
     ``split``: two ``taskbus api`` and two ``taskbus loops``; ``serve``: one ``taskbus serve --processes 2``;
-    ``sqlite``: one ``taskbus serve`` on a file.
+    ``sqlite``: one ``taskbus serve`` on a file in ``folder``, in place of the ``database_url``.
     """
 
     def __init__(
-        self, topology: str, folder: Path, database_url: str, amqp_url: str, tell: Callable[[Said], None]
+        self,
+        topology: str,
+        folder: Path,
+        database_url: str,
+        amqp_url: str,
+        tell: Callable[[Said], None],
+        *,
+        on_small_disk: bool = False,
     ) -> None:
         self.topology = topology
         self.folder = folder
-        self.database_url = database_url
-        self.violations: list[str] = []
+        self.on_small_disk = on_small_disk
+        self._database_url = f"sqlite:///{folder / DATABASE}" if topology == "sqlite" else database_url
         self._amqp_url = amqp_url
         self._tell = tell
         self._programs = Programs(folder)
@@ -175,7 +183,7 @@ class Deployment:
 
     def _add_server(self, name: str, command: str, *arguments: str) -> None:
         port = free_port()
-        usual = SETTINGS | {"port": port, "database_url": self.database_url, "amqp_url": self._amqp_url}
+        usual = SETTINGS | {"port": port, "database_url": self._database_url, "amqp_url": self._amqp_url}
         usual |= {"artifacts_directory": self.folder / "artifacts"}
 
         async def start(settings: dict[str, Any], *, ready: bool = True) -> Program:

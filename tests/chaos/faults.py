@@ -1,16 +1,14 @@
 """What is done to a deployment, each from its begin until everything that was hurt runs again."""
 
 import asyncio
-import os
-import resource
 import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Final
 
+from tests.chaos import disk
 from tests.chaos.backends import DISK, MEMORY, Backend
-from tests.chaos.deployment import CLAIM_TIMEOUT, RESTART_SECONDS, Deployment, Member
+from tests.chaos.deployment import CLAIM_TIMEOUT, DATABASE, RESTART_SECONDS, Deployment, Member
 from tests.chaos.plan import Fault, relay_points
 from tests.events.proxy import Proxy
 from tests.servers.probes import NotUsable
@@ -19,7 +17,6 @@ END_SECONDS: Final = 30.0
 FROZEN: Final = CLAIM_TIMEOUT + 1.0
 POINT_SECONDS: Final = 30.0
 """For a relay to come to a named point; it may be that another process publishes all the time."""
-NO_LIMIT: Final = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
 
 class Faults:
@@ -145,32 +142,32 @@ class Faults:
             await broker.set_alarm(alarm, raised=False)
 
     async def _disk_full(self, fault: Fault) -> None:
-        """No file of the server's may be written beyond a part of its log: the system refuses that."""
+        """The disk is full, or the server may write no file beyond a part of the size of its log."""
         (server,) = self._deployment.servers.values()
+        folder = self._deployment.folder
         async with server.turn:
-            self.committed["disk full for SQLite"] += 1
-            pid = server.program.process.pid
-            _limit_files(pid, int(fault.choice * _size_of_log(self._deployment.database_url)))
-            try:
+            if self._deployment.on_small_disk and fault.choice < 0.5:
+                self.committed["disk full for SQLite"] += 1
+                disk.fill(folder)
                 await asyncio.sleep(fault.seconds)
-            finally:
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, NO_LIMIT)
+                disk.empty(folder)
+                return
+            self.committed["files limited for SQLite"] += 1
+            pid = server.program.process.pid
+            disk.limit_files(pid, int(fault.choice * disk.size_of(folder / f"{DATABASE}-wal")))
+            await asyncio.sleep(fault.seconds)
+            disk.limit_files(pid)
 
     async def _restart_all(self, fault: Fault) -> None:
         """One after another, as an upgrade does it."""
         self.committed["rolling restart"] += 1
-        for member in self._deployment.members.values():
-            async with member.turn:
-                status = await member.stop()
-                if status != 0:
-                    self.violations.append(f"{member.name} ended with {status} on SIGTERM")
-                await member.start()
+        for server in self._deployment.servers.values():
+            await self._restart(server)
+        await asyncio.gather(*map(self._restart, self._deployment.workers.values()))
 
-
-def _size_of_log(database_url: str) -> int:
-    log = Path(database_url.removeprefix("sqlite:///") + "-wal")
-    return os.path.getsize(log) if log.exists() else 0
-
-
-def _limit_files(pid: int, size: int) -> None:
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    async def _restart(self, member: Member) -> None:
+        async with member.turn:
+            status = await member.stop()
+            if status != 0:
+                self.violations.append(f"{member.name} ended with {status} on SIGTERM")
+            await member.start()

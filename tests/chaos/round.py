@@ -54,10 +54,11 @@ class Outcome:
     def __str__(self) -> str:
         faults = ", ".join(f"{name} ×{count}" if count > 1 else name for name, count in self.faults.items())
         recovered = "not recovered" if self.recovered is None else f"recovered after {self.recovered:.1f} s"
+        throughput = f"{recovered}, {self.before:.0f} → {self.after:.0f} runs/s ({self.ratio:.0%}), "
         return (
             f"seed {self.plan.seed} {self.plan.topology:<6} {self.tasks} tasks, {self.calls} calls, "
-            f"{self.heard} messages ({self.copies} copies), {self.seconds:.0f} s, {recovered}, "
-            f"{self.before:.0f} → {self.after:.0f} runs/s ({self.ratio:.0%}); {faults or 'nothing'}"
+            f"{self.heard} messages ({self.copies} copies), {self.seconds:.0f} s, "
+            f"{throughput if self.before else ''}{faults or 'nothing'}"
             + (f"; {len(self.violations)} VIOLATIONS" if self.violations else "")
         )
 
