@@ -55,8 +55,8 @@ def _endpoint(endpoint: Endpoint) -> list[str]:
     facts = [("request", f"`{endpoint.method.upper()} {endpoint.route}`")]
     if endpoint.query:
         facts.append(("query", ", ".join(f"`{name}`" for name in endpoint.query)))
-    if endpoint.input is not None:
-        facts.append(("body", _shape(endpoint.input.schema_name)))
+    if endpoint.body is not None:
+        facts.append(("body", _shape(endpoint.body.schema_name)))
     if endpoint.output is not None:
         facts.append(("reply", _shape(endpoint.output.schema_name)))
     if endpoint.scopes is not None:

@@ -20,6 +20,8 @@ Count = Annotated[int, Field(ge=0), INTEGRAL]
 class FailureReport(FailedAttempt):
     """The body that reportFailed may have. Other members are ignored, as Taskcluster ignores them all."""
 
+    schema_name = "failure-report"
+
     retry: Flag = True
     """False: the failure is final, whatever attempts are left."""
     retry_at: Time | None = None
@@ -28,6 +30,8 @@ class FailureReport(FailedAttempt):
 
 class CompletionReport(Document):
     """The body that reportCompleted may have; ``success`` is Taskcluster's, for old workers."""
+
+    schema_name = "completion-report"
 
     success: Any = None
     output: Any = None

@@ -36,6 +36,8 @@ class Endpoint:
     deferred: bool = False
     query: tuple[str, ...] = ()
     input: type[Wire] | None = None
+    may_take: type[Wire] | None = None
+    """A body of ours where the published API has none: it may be left out, and anything but an object is."""
     output: type[Wire] | None = None
     stability: str = "stable"
     multi_segment: str | None = None
@@ -52,6 +54,11 @@ class Endpoint:
     """Whether it answers 201 when there was no such thing before."""
     redirects: bool = False
     """Whether it answers with the address of what was asked for (303)."""
+
+    @property
+    def body(self) -> type[Wire] | None:
+        """The shape of the body, whether it must be there or not."""
+        return self.input or self.may_take
 
     @cached_property
     def args(self) -> tuple[str, ...]:

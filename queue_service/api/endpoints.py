@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from queue_service.api.endpoint import Endpoint
 from queue_service.api.queue import QueueApi
+from schemas import attempts
 from schemas import queue as shapes
 from schemas.task import TaskDefinition
 
@@ -128,7 +129,7 @@ def _tasks() -> list[Endpoint]:
             route="/task/<taskId>/schedule",
             category="Tasks",
             title="Schedule a task",
-            description="Makes the first run pending, whatever the dependencies are.",
+            description="Makes the first run pending, whatever the dependencies are; releases a held task.",
             handler=QueueApi.schedule_task,
             scopes=_scheduler_scopes("schedule"),
             deferred=True,
@@ -141,8 +142,9 @@ def _tasks() -> list[Endpoint]:
             category="Tasks",
             title="Run a task again",
             description=(
-                "Adds a pending run to a resolved task and restores its retries. A task that is pending "
-                "or running is left alone; a task with 50 runs is refused."
+                "Adds a pending run to a resolved task and restores its retries. A delayed run becomes "
+                "available at once. A task that is pending or running is left alone; a task with 50 runs is "
+                "refused."
             ),
             handler=QueueApi.rerun_task,
             scopes=_scheduler_scopes("rerun"),
@@ -309,9 +311,13 @@ def _work() -> list[Endpoint]:
             route=f"{run}/completed",
             category="Worker Interface",
             title="Report a run completed",
-            description="Resolves a running run as completed. Repeating the call is harmless.",
+            description=(
+                "Resolves a running run as completed. Repeating the call is harmless. `output` of the body "
+                "is kept as the result of the task."
+            ),
             handler=QueueApi.report_completed,
             scopes=resolve,
+            may_take=attempts.CompletionReport,
             output=shapes.TaskStatusResponse,
         ),
         Endpoint(
@@ -320,9 +326,14 @@ def _work() -> list[Endpoint]:
             route=f"{run}/failed",
             category="Worker Interface",
             title="Report a run failed",
-            description="Resolves a running run as failed: it ran, and its result is bad. It is not retried.",
+            description=(
+                "Resolves a running run as failed: it ran, and its result is bad. A task with attempts left "
+                "(`maxAttempts`) is tried again by its `retryPolicy`, any other has failed. What the body "
+                "tells of the error is kept with the attempt."
+            ),
             handler=QueueApi.report_failed,
             scopes=resolve,
+            may_take=attempts.FailureReport,
             output=shapes.TaskStatusResponse,
         ),
         Endpoint(

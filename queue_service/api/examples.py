@@ -6,7 +6,7 @@ are those of a day in 2024: who tries ``createTask`` sets ``created`` to now.
 
 from typing import Any, Final
 
-from queue_service.api import bulk_examples, control_examples
+from queue_service.api import attempt_examples, bulk_examples, control_examples
 
 Examples = dict[str, dict[str, Any]]
 
@@ -237,6 +237,7 @@ REQUESTS: Final[Examples] = {
     "list-tasks-at-index": _one({"indexes": ["taskbus.v2.main.latest.wheel", "taskbus.v2.main.latest.docs"]}),
     "insert-task-request": _one({key: _INDEXED[key] for key in ("taskId", "rank", "data", "expires")}),
     "purge-cache-request": _one({"cacheName": "taskbus-level-3-pip"}),
+    **attempt_examples.REQUESTS,
     **bulk_examples.REQUESTS,
     **control_examples.REQUESTS,
 }
@@ -357,6 +358,7 @@ RESPONSES: Final[Examples] = {
     ),
     "purge-cache-request-list": _one({"requests": [_PURGE]}),
     "all-purge-cache-request-list": _one({"requests": [_PURGE]}),
+    **attempt_examples.RESPONSES,
     **bulk_examples.RESPONSES,
     **control_examples.RESPONSES,
 }

@@ -55,7 +55,7 @@ _Known = Mapping[tuple[Any, JsonSchemaMode], _Reference]
 def openapi(apis: Iterable[Api], version: str) -> dict[str, Any]:
     """The document for these APIs, as JSON values."""
     table = [(api, endpoint) for api in apis for endpoint in api.endpoints]
-    inputs = {endpoint.input for _, endpoint in table if endpoint.input is not None}
+    inputs = {endpoint.body for _, endpoint in table if endpoint.body is not None}
     outputs = {endpoint.output for _, endpoint in table if endpoint.output is not None} | {ErrorResponse}
     shapes: list[tuple[type[Wire], JsonSchemaMode]] = [
         *((shape, "validation") for shape in sorted(inputs, key=_name)),
@@ -115,12 +115,10 @@ def _operation(api: Api, endpoint: Endpoint, path: str, known: _Known) -> dict[s
         "parameters": _parameters(endpoint, path),
         "responses": {**_success(api, endpoint, known), **_refusals(endpoint)},
     }
-    if endpoint.input is not None:
+    if endpoint.body is not None:
         operation["requestBody"] = {
-            "required": True,
-            "content": _content(
-                known[endpoint.input, "validation"], _examples(api, REQUESTS, endpoint.input)
-            ),
+            "required": endpoint.input is not None,
+            "content": _content(known[endpoint.body, "validation"], _examples(api, REQUESTS, endpoint.body)),
         }
     return operation
 
@@ -194,7 +192,7 @@ def _refusals(endpoint: Endpoint) -> dict[str, Any]:
         statuses |= {401, 403}
     if endpoint.args:
         statuses |= {404} if endpoint.method == "get" else {404, 409}
-    if endpoint.input is not None:
+    if endpoint.body is not None:
         statuses.add(413)
     return {
         str(status): {"$ref": f"#/components/responses/{_refusal_name(status)}"}

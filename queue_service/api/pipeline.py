@@ -337,13 +337,16 @@ def _check_query(endpoint: Endpoint, raw: bytes) -> dict[str, str]:
 
 def _validated(request: _Request) -> Wire | None:
     """The body as a value, for an endpoint that takes one."""
-    shape = request.endpoint.input
+    endpoint, payload = request.endpoint, request.payload
+    shape = endpoint.body
     if shape is None:
         return None
-    if request.content_type != _JSON:
+    if endpoint.input is None:
+        payload = payload if isinstance(payload, dict) else {}
+    elif request.content_type != _JSON:
         raise MalformedPayload("The request must have `Content-Type: application/json`.")
     try:
-        return shape.model_validate(request.payload)
+        return shape.model_validate(payload)
     except ValidationError as error:
         raise schema_violations(error) from None
 

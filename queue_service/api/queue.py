@@ -6,14 +6,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import structlog
-from pydantic import ValidationError
 
 from queue_service.api.creation import creation_of
 from queue_service.api.endpoint import Call
-from queue_service.api.errors import schema_violations
 from queue_service.api.paging import page_of
 from queue_service.auth.temporary import Issuer, named_credentials
 from queue_service.clock import Clock
@@ -36,7 +34,6 @@ from queue_service.store import groups, listing, tasks
 from queue_service.store.database import Database, Tx
 from queue_service.store.statements import Connection
 from schemas.attempts import CompletionReport, FailureReport
-from schemas.base import Wire
 from schemas.ids import SLUGID_PATTERN
 from schemas.queue import (
     CancelTaskGroupResponse,
@@ -65,7 +62,6 @@ from schemas.task import TaskDefinition, TaskDefinitionAndStatus
 logger = structlog.get_logger(__name__)
 
 PlainCall = Call[None]
-Report = TypeVar("Report", bound=Wire)
 _TASK_ID: Final = re.compile(SLUGID_PATTERN)
 
 
@@ -299,15 +295,14 @@ class QueueApi:
             credentials=self._credentials(task, defined[task.task_id]),
         )
 
-    async def report_completed(self, call: PlainCall) -> TaskStatusResponse:
-        told = _optional(CompletionReport, call.payload)
+    async def report_completed(self, call: Call[CompletionReport]) -> TaskStatusResponse:
+        run_id, told = call.run_id(), call.body
         if told.success is False:
             return await self._failed(call, attempts.NOTHING_TOLD)
-        run_id = call.run_id()
         return await self.report(call, lambda task, now: attempts.completed(task, run_id, told, now))
 
-    async def report_failed(self, call: PlainCall) -> TaskStatusResponse:
-        return await self._failed(call, _optional(FailureReport, call.payload))
+    async def report_failed(self, call: Call[FailureReport]) -> TaskStatusResponse:
+        return await self._failed(call, call.body)
 
     async def report_exception(self, call: Call[TaskExceptionRequest]) -> TaskStatusResponse:
         run_id, told = call.run_id(), call.body
@@ -321,7 +316,7 @@ class QueueApi:
 
     # ---- parts ----------------------------------------------------------------------------------------
 
-    async def _failed(self, call: PlainCall, told: FailureReport) -> TaskStatusResponse:
+    async def _failed(self, call: Call[Any], told: FailureReport) -> TaskStatusResponse:
         run_id, jitter = call.run_id(), self._jitter()
         if told.retry_at is not None and told.retry_at < self._clock.now():
             logger.info("a retry time in the past is not heeded", retry_at=told.retry_at.isoformat())
@@ -421,14 +416,6 @@ class QueueApi:
     async def _run_claims(self, requests: Sequence[WorkRequest]) -> list[list[Claimed]]:
         timeout = self._limits.claim_timeout
         return await self._database.write(lambda tx: claiming.claim(tx, requests, timeout=timeout))
-
-
-def _optional(shape: type[Report], payload: Any) -> Report:
-    """The body of a report, which plain workers do not send. Raises InputValidationError."""
-    try:
-        return shape.model_validate(payload if isinstance(payload, dict) else {})
-    except ValidationError as error:
-        raise schema_violations(error) from None
 
 
 def _status(task: Task) -> TaskStatusResponse:

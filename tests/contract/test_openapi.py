@@ -21,7 +21,7 @@ OPERATIONS: Final[dict[str, dict[str, Any]]] = {
     for methods in DOCUMENT["paths"].values()
     for operation in methods.values()
 }
-INPUTS: Final = {endpoint.input for _, endpoint in TABLE.values() if endpoint.input is not None}
+INPUTS: Final = {endpoint.body for _, endpoint in TABLE.values() if endpoint.body is not None}
 OUTPUTS: Final = {endpoint.output for _, endpoint in TABLE.values() if endpoint.output is not None}
 EXAMPLES: Final = {
     **REQUESTS,
