@@ -29,6 +29,8 @@ from events.bindings import (
     TaskPending,
     TaskPriorityChanged,
     TaskRunning,
+    WorkerAttached,
+    WorkerDetached,
     WorksetMemberDead,
     bind,
 )
@@ -67,6 +69,8 @@ __all__ = [
     "TaskPriorityChanged",
     "TaskRunning",
     "UndecodableMessage",
+    "WorkerAttached",
+    "WorkerDetached",
     "WorksetMemberDead",
     "bind",
 ]

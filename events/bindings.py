@@ -14,7 +14,7 @@ from events import keys
 from events.exchanges import MAX_KEY_BYTES, Exchange, exchange_for
 from events.keys import ANY_WORD, ANY_WORDS
 from events.messages import ROUTE_PREFIX
-from schemas import hooks, kv, messages, task_queues, worksets
+from schemas import hooks, kv, messages, task_queues, work, worksets
 from schemas.messages import Message
 
 M = TypeVar("M")
@@ -301,6 +301,28 @@ class QueueResumed(TaskQueueBinding[task_queues.QueueResumedMessage]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AttachedWorkerBinding(_Declared[P]):
+    """Messages about attached workers. A filter that is unset lets everything pass."""
+
+    worker_group: str | None = None
+    worker_id: str | None = None
+    task_name: str | None = None
+    routing_key_kind: str | None = "primary"
+
+
+class WorkerAttached(AttachedWorkerBinding[work.WorkerAttachedMessage]):
+    """A worker attached over a WebSocket."""
+
+    declared = exchange_for(work.WorkerAttachedMessage)
+
+
+class WorkerDetached(AttachedWorkerBinding[work.WorkerDetachedMessage]):
+    """An attached worker is gone."""
+
+    declared = exchange_for(work.WorkerDetachedMessage)
+
+
+@dataclass(frozen=True, kw_only=True)
 class NamespaceBinding(_Declared[P]):
     """Messages about namespaces of tenants. In ``namespace`` words may be ``*``, and the last ones ``#``."""
 
@@ -328,6 +350,7 @@ AnyBinding = (
     type[TaskBinding[Any]]
     | type[GroupBinding[Any]]
     | type[AccessBinding[Any]]
+    | type[AttachedWorkerBinding[Any]]
     | type[NamespaceBinding[Any]]
     | type[TaskQueueBinding[Any]]
 )
@@ -359,6 +382,8 @@ BINDINGS: Final[Mapping[str, AnyBinding]] = {
         HookDeleted,
         KvChanged,
         WorksetMemberDead,
+        WorkerAttached,
+        WorkerDetached,
     )
 }
 """The binding classes by the short names of their exchanges, such as ``task-completed``."""

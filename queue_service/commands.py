@@ -41,6 +41,11 @@ BACKLOG: Final = 2048
 OTHER_FILES: Final = 256
 """Open files that are no HTTP connections, at most: of the database, the broker, artifacts."""
 STOP_SECONDS: Final = 10
+MAX_FRAME: Final = 1024 * 1024
+"""Bytes of a WebSocket frame (``seed-systems.md`` WS-8)."""
+PING_SECONDS: Final = 20.0
+PONG_SECONDS: Final = 10.0
+"""Without an answer to a ping for so long, a socket is lost (WS-7)."""
 TAKES_NOTHING_SECONDS: Final = 60
 GIVE_UP_SECONDS: Final = 20
 """Before supervisors lose patience, which is after 30 s for most."""
@@ -331,7 +336,11 @@ async def _serve_http(
         proxy_headers=False,
         timeout_keep_alive=settings.idle_timeout,
         timeout_graceful_shutdown=STOP_SECONDS,
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=MAX_FRAME,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PONG_SECONDS,
+        ws_per_message_deflate=False,
         http=partial(HttpProtocol, max_connections=_connections(settings)),  # type: ignore[arg-type]
     )
     server = uvicorn.Server(config)

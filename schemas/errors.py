@@ -19,7 +19,11 @@ ERROR_STATUS: Final[dict[str, int]] = {
     "ResourceExpired": 410,
     "InputTooLarge": 413,
     "DecodeError": 422,
+    "WorkFailed": 424,
     "InternalServerError": 500,
+    "WorkerLost": 502,
+    "NoWorker": 504,
+    "WorkTimeout": 504,
 }
 """HTTP status of each error code."""
 

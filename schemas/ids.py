@@ -83,6 +83,7 @@ PARAMETER_PATTERNS: Final[dict[str, str]] = {
 QUERY_PATTERNS: Final[dict[str, str]] = {
     "continuationToken": r"[\s\S]+",
     "limit": r"[0-9]+",
+    "wait": r"[0-9]+",
     "quarantined": r"true|false",
     "prefix": r"[^\x00-\x1f\x7f-\x9f]*",
     "pageSize": r"[0-9]+",

@@ -88,6 +88,30 @@ class NoMatchingMethod(QueueError):
     code = "NoMatchingMethod"
 
 
+class NoWorker(QueueError):
+    """No attached worker took the item in time."""
+
+    code = "NoWorker"
+
+
+class WorkTimeout(QueueError):
+    """The workers that had the item did not answer in time."""
+
+    code = "WorkTimeout"
+
+
+class WorkerLost(QueueError):
+    """The workers that had the item are gone."""
+
+    code = "WorkerLost"
+
+
+class WorkFailed(QueueError):
+    """The worker says that the item failed."""
+
+    code = "WorkFailed"
+
+
 class InputTooLarge(QueueError):
     """The input is larger than the service accepts."""
 

@@ -25,7 +25,9 @@ IMMEDIATE: Final = {
 }  # fmt: skip
 """Endpoints that authorize before anything else is looked at (``queue-behaviour.md`` 1.3)."""
 
-OF_OTHER_SERVICES: Final = {"NoMatchingMethod", "LeaseExpired", "DecodeError"}
+OF_OTHER_SERVICES: Final = {
+    "NoMatchingMethod", "LeaseExpired", "DecodeError", "WorkFailed", "WorkerLost", "NoWorker", "WorkTimeout",
+}  # fmt: skip
 """Error codes that the queue does not have."""
 
 ODD_PARAMETERS: Final = (

@@ -25,6 +25,7 @@ from schemas.messages import (
     TaskRunningMessage,
 )
 from schemas.task_queues import QueuePausedMessage, QueueResumedMessage
+from schemas.work import WorkerAttachedMessage, WorkerDetachedMessage
 from schemas.worksets import WorksetMemberDeadMessage
 
 TASK_ID: Final = "fN1SbArXTPSVFNUvaOlinQ"
@@ -123,6 +124,10 @@ ALL: Final[tuple[Message, ...]] = (
     KvChangedMessage(tenant="acme", namespace="deployments", key="a/b", op="put", entry_version=7),
     WorksetMemberDeadMessage(
         tenant="acme", namespace="crawl", set="urls", member_id="a", deliveries=3, error="503"
+    ),
+    WorkerAttachedMessage(worker_group="fN1SbArXTPSVFNUvaOlinQ", worker_id="w-1", task_name="tag"),
+    WorkerDetachedMessage(
+        worker_group="fN1SbArXTPSVFNUvaOlinQ", worker_id="w-1", task_name="tag", reason="closed"
     ),
 )
 """One message of every kind, in the order of the declarations."""
