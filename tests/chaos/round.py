@@ -161,5 +161,5 @@ class Round:
         return [
             message
             for message in self._listener.heard
-            if message.body.get("status", message.body)["schedulerId"] == scheduler
+            if message.body.get("status", message.body).get("schedulerId") == scheduler
         ]
