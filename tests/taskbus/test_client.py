@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from schemas.bulk import RunReport, TaskToCreate
 from schemas.task import TaskStatus
 from taskbus.client import Queue
 from taskbus.service import ServiceClient
@@ -181,6 +182,27 @@ EXTENSIONS: list[tuple[str, Call, str, Any, Any]] = [
         f"GET /task/{TASK_ID}/attempts",
         None,
         ATTEMPTS,
+    ),
+    (
+        "createTasks",
+        lambda q: q.create_tasks([TaskToCreate(task_id=TASK_ID, task=DEFINITION)]),
+        "POST /tasks/bulk",
+        {"tasks": [{"taskId": TASK_ID, "task": DEFINITION.to_wire()}], "mode": "each"},
+        {"tasks": [{"taskId": TASK_ID, "created": True}]},
+    ),
+    (
+        "claimBulk",
+        lambda q: q.claim_bulk("prov/type", tasks=100, wait=20, **WORKER),
+        "POST /claim-bulk/prov%2Ftype",
+        {"workerGroup": "g", "workerId": "w", "tasks": 100, "wait": 20},
+        {"tasks": [CLAIM]},
+    ),
+    (
+        "reportRuns",
+        lambda q: q.report_runs([RunReport(task_id=TASK_ID, run_id=0, outcome="completed")]),
+        "POST /runs/report",
+        {"reports": [{"taskId": TASK_ID, "runId": 0, "outcome": "completed"}]},
+        {"reports": [{"taskId": TASK_ID, "runId": 0, "state": "completed"}]},
     ),
 ]
 
