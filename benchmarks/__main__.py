@@ -9,7 +9,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from benchmarks import access, artifacts, bulk, create, depth, idle, kv, latency, life, machine, relay, roles
+from benchmarks import (
+    access,
+    artifacts,
+    bulk,
+    create,
+    depth,
+    idle,
+    kv,
+    latency,
+    life,
+    limits,
+    machine,
+    relay,
+    roles,
+)
 from benchmarks.environment import Environment
 from benchmarks.report import Section, as_json, markdown
 
@@ -25,6 +39,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "life": life.run,
     "bulk": bulk.run,
     "access": access.run,
+    "limits": limits.run,
     "latency": latency.run,
     "depth": depth.run,
     "relay": relay.run,

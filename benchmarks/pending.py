@@ -141,5 +141,9 @@ def _templates(worker_type: str) -> tuple[dict[str, Any], str]:
         "routes": to_json(task.routes).decode(),
         "tags": to_json(task.tags).decode(),
         "runs": to_json([run.to_wire() for run in task.runs]).decode(),
+        "worker": None,
+        "available_at": None,
+        "extras": None,
+        "lane": task.lane,
     }
     return row, defined.to_json().decode()

@@ -1,11 +1,18 @@
 """The queue's calls about task queues, what waits in them, and the workers that take it.
 
-Rules: ``queue-behaviour.md`` 7.4.
+Rules: ``queue-behaviour.md`` 7.4, ``seed-systems.md`` C.5, C.7.
 """
 
 from collections.abc import AsyncIterator, Awaitable
 from datetime import datetime
 
+from schemas.task_queues import (
+    EVERY_QUEUE,
+    TaskQueueLimits,
+    TaskQueueLoadResponse,
+    TaskQueueState,
+    TaskQueueStatesResponse,
+)
 from schemas.workers import (
     ClaimedTask,
     ListClaimedTasksResponse,
@@ -30,6 +37,47 @@ from taskbus.service import ServiceClient, pages
 
 class TaskQueueCalls(ServiceClient):
     """``task_queue_id`` is ``<provisionerId>/<workerType>``; a worker is in a group and has an id there."""
+
+    async def pause_task_queue(self, task_queue_id: str) -> TaskQueueState:
+        """Hand out none of a queue's runs any more; what its workers have they may finish. Raises NotFound.
+
+        A queue that is paused keeps the time of its first pause.
+        """
+        (state,) = await self._change_queues(task_queue_id, "pause")
+        return state
+
+    async def pause_task_queues(self) -> tuple[TaskQueueState, ...]:
+        """Pause all present queues."""
+        return await self._change_queues(EVERY_QUEUE, "pause")
+
+    async def resume_task_queue(self, task_queue_id: str) -> TaskQueueState:
+        """Hand out a queue's runs again. Raises NotFound."""
+        (state,) = await self._change_queues(task_queue_id, "resume")
+        return state
+
+    async def resume_task_queues(self) -> tuple[TaskQueueState, ...]:
+        """Resume all present queues."""
+        return await self._change_queues(EVERY_QUEUE, "resume")
+
+    async def task_queue_load(self, task_queue_id: str) -> TaskQueueLoadResponse:
+        """What waits in a queue, for a worker or for a time, what is running, and what holds it back."""
+        return await self._get(TaskQueueLoadResponse, "task-queues", task_queue_id, "load")
+
+    async def get_task_queue_limits(self, task_queue_id: str) -> TaskQueueLimits:
+        """How much of a queue's work may be under way; all members are None where nothing limits it."""
+        return await self._get(TaskQueueLimits, "task-queues", task_queue_id, "limits")
+
+    async def set_task_queue_limits(self, task_queue_id: str, limits: TaskQueueLimits) -> TaskQueueLimits:
+        """Replace the limits of a queue; they hold for what waits already, too."""
+        path = ("task-queues", task_queue_id, "limits")
+        return await self._put(TaskQueueLimits, *path, body=limits.to_json())
+
+    async def remove_task_queue_limits(self, task_queue_id: str) -> None:
+        """Take the limits of a queue away; nothing happens when it has none."""
+        await self._call("DELETE", "task-queues", task_queue_id, "limits")
+
+    async def _change_queues(self, named: str, verb: str) -> tuple[TaskQueueState, ...]:
+        return (await self._post(TaskQueueStatesResponse, "task-queues", named, verb)).task_queues
 
     async def task_queue_counts(self, task_queue_id: str) -> TaskQueueCountsResponse:
         """How many runs wait in a queue, and how many are claimed; zeros for one that nobody knows."""

@@ -73,21 +73,33 @@ async def pick(
 async def admit(tx: Tx, task: Task) -> Task:
     """A task whose pending run is claimed by its id, with what it counts against written down.
 
-    Raises RequestConflict when a limit is reached.
+    Once in a transaction; :func:`admit_all` is for many. Raises RequestConflict when a limit is reached.
     """
-    found = await controls.take_turns(tx, task.task_queue_id)
-    limits = NO_LIMITS if found is None else found.limits or NO_LIMITS
-    look = _Look(tx, task.task_queue_id, limits)
-    task = replace(task, lane=(await _lanes(tx, limits, [task.task_id]))[task.task_id])
-    buckets = look.buckets(task)
-    await look.measure(buckets)
-    full = next((each.name for each in buckets if look.room[each.name] <= 0), None)
-    if full is not None:
+    admitted = await admit_all(tx, [task])
+    if not admitted:
         raise RequestConflict(
-            f"The run of task `{task.task_id}` cannot be claimed now: a limit is reached, {full} "
-            f"of task queue `{task.task_queue_id}`."
+            f"The run of task `{task.task_id}` cannot be claimed now: a limit of the task, or of its task "
+            f"queue `{task.task_queue_id}`, is reached."
         )
-    return (await look.start([task]))[0]
+    return admitted[task.task_id]
+
+
+async def admit_all(tx: Tx, wanted: Sequence[Task]) -> dict[str, Task]:
+    """Those of these tasks, by id, whose pending runs may start now, earlier ones first.
+
+    What they count against is written down: the caller claims them in this transaction.
+    """
+    admitted: dict[str, Task] = {}
+    for task_queue_id in sorted({task.task_queue_id for task in wanted}):
+        found = await controls.take_turns(tx, task_queue_id)
+        limits = NO_LIMITS if found is None else found.limits or NO_LIMITS
+        mine = [task for task in wanted if task.task_queue_id == task_queue_id]
+        names = await _lanes(tx, limits, [task.task_id for task in mine])
+        look = _Look(tx, task_queue_id, limits)
+        started = [replace(task, lane=names[task.task_id]) for task in mine]
+        await look.measure(bucket for task in started for bucket in look.buckets(task))
+        admitted |= {task.task_id: task for task in await look.start(list(filter(look.take, started)))}
+    return admitted
 
 
 class _Look:
@@ -104,6 +116,15 @@ class _Look:
     def buckets(self, task: Task) -> tuple[Bucket, ...]:
         """What a run of this task counts against."""
         return (*self.caps, *(buckets_of(task.lane, self._limits) if task.lane else ()))
+
+    def take(self, task: Task) -> bool:
+        """Whether there is room for a run of this task, which is then taken."""
+        names = [bucket.name for bucket in self.buckets(task)]
+        if any(self.room[name] <= 0 for name in names):
+            return False
+        for name in names:
+            self.room[name] -= 1
+        return True
 
     async def measure(self, buckets: Iterable[Bucket]) -> None:
         """Find out how much room these buckets have."""

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from schemas.artifacts import LinkArtifactRequest
+from schemas.task_queues import TaskQueueLimits
 from taskbus import Auth, Hooks, Index, PurgeCache, Queue
 from tests.taskbus import samples
 from tests.taskbus.samples import NOW, TASK_ID
@@ -224,6 +225,55 @@ TASK_QUEUES: Final[list[Row]] = [
     ),
 ]
 
+STATES: Final = {"taskQueues": [{"taskQueueId": "prov/type", "pausedAt": TIME}]}
+LIMITS: Final = {"concurrency": {"limit": 2, "key": "{customer}"}}
+CONTROLS: Final[list[Row]] = [
+    (
+        "pauseTaskQueues",
+        lambda q: q.pause_task_queue("prov/type"),
+        "POST /task-queues/prov%2Ftype/pause",
+        None,
+        STATES,
+    ),
+    ("pauseTaskQueues", lambda q: q.pause_task_queues(), "POST /task-queues/%2A/pause", None, STATES),
+    (
+        "resumeTaskQueues",
+        lambda q: q.resume_task_queue("prov/type"),
+        "POST /task-queues/prov%2Ftype/resume",
+        None,
+        {"taskQueues": [{"taskQueueId": "prov/type"}]},
+    ),
+    ("resumeTaskQueues", lambda q: q.resume_task_queues(), "POST /task-queues/%2A/resume", None, STATES),
+    (
+        "taskQueueLoad",
+        lambda q: q.task_queue_load("prov/type"),
+        "GET /task-queues/prov%2Ftype/load",
+        None,
+        {"taskQueueId": "prov/type", "pending": 1, "delayed": 2, "running": 3, "limits": LIMITS},
+    ),
+    (
+        "getTaskQueueLimits",
+        lambda q: q.get_task_queue_limits("prov/type"),
+        "GET /task-queues/prov%2Ftype/limits",
+        None,
+        LIMITS,
+    ),
+    (
+        "setTaskQueueLimits",
+        lambda q: q.set_task_queue_limits("prov/type", TaskQueueLimits.model_validate(LIMITS)),
+        "PUT /task-queues/prov%2Ftype/limits",
+        LIMITS,
+        LIMITS,
+    ),
+    (
+        "removeTaskQueueLimits",
+        lambda q: q.remove_task_queue_limits("prov/type"),
+        "DELETE /task-queues/prov%2Ftype/limits",
+        None,
+        {},
+    ),
+]
+"""Calls about task queues that are ours alone."""
 AUTH: Final[list[Row]] = [
     ("currentScopes", lambda a: a.current_scopes(), "GET /scopes/current", None, {"scopes": ["a"]}),
     (
@@ -414,7 +464,7 @@ PURGE_CACHE: Final[list[Row]] = [
 ]
 
 SERVICES: Final = [
-    *((Queue, row) for row in ARTIFACTS + TASK_QUEUES),
+    *((Queue, row) for row in ARTIFACTS + TASK_QUEUES + CONTROLS),
     *((Auth, row) for row in AUTH),
     *((Index, row) for row in INDEX),
     *((PurgeCache, row) for row in PURGE_CACHE),

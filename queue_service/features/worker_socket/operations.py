@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from queue_service.core import edits, telling, transitions
+from queue_service.core.controls import Controls
 from queue_service.core.errors import QueueError
 from queue_service.core.task import Change, Task
 from queue_service.features.worker_socket import store
@@ -45,6 +46,8 @@ async def dispatch(tx: Tx, wanted: Sequence[Dispatch], gateway: str) -> list[Dis
     waiting = {task_id: task for task_id, task in found.items() if task.in_line}
     held = await controls.hold(tx, sorted({task.task_queue_id for task in waiting.values()}))
     definitions = await tasks.definitions(tx.connection, list(waiting))
+    limited = {task_id: task for task_id, task in waiting.items() if task.lane or _limited(held, task)}
+    admitted = await lanes.admit_all(tx, list(limited.values()))
     ledger = Ledger(found)
     outcome: list[Dispatched] = []
     for one in wanted:
@@ -55,8 +58,10 @@ async def dispatch(tx: Tx, wanted: Sequence[Dispatch], gateway: str) -> list[Dis
         try:
             if queue is not None and queue.paused_at is not None:
                 continue
-            if task.lane or (queue is not None and queue.limits is not None):
-                task = await lanes.admit(tx, task)
+            if task.task_id in limited:
+                if task.task_id not in admitted:
+                    continue
+                task = admitted[task.task_id]
             terms = terms_of(definitions[one.task_id])
             change = transitions.claim(
                 task, tx.now, tx.now + terms.timeout, worker_group=gateway, worker_id=one.worker_id
@@ -66,6 +71,11 @@ async def dispatch(tx: Tx, wanted: Sequence[Dispatch], gateway: str) -> list[Dis
         outcome.append(Dispatched(ledger.apply(change), terms, one.worker_id))
     await ledger.write(tx)
     return outcome
+
+
+def _limited(held: Mapping[str, Controls], task: Task) -> bool:
+    queue = held.get(task.task_queue_id)
+    return queue is not None and queue.limits is not None
 
 
 async def give_back(

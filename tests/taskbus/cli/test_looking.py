@@ -10,7 +10,7 @@ import pytest
 from schemas.times import parse_time
 from tests.taskbus import samples
 from tests.taskbus.cli.conftest import Run
-from tests.taskbus.endpoints import ARTIFACT, HALVES, INDEXED, SEEN, TIME, WORKER
+from tests.taskbus.endpoints import ARTIFACT, HALVES, INDEXED, LIMITS, SEEN, STATES, TIME, WORKER
 from tests.taskbus.recording_server import Answer, Seen, refusal, server_in_thread
 from tests.taskbus.samples import TASK_ID
 
@@ -102,6 +102,78 @@ class TestQueue:
         with server_in_thread(Answer(body={**HALVES, "pendingTasks": 3, "claimedTasks": 4})) as server:
             result = run("queue", "counts", "prov/type", "prov/type", "--root-url", server.url)
         assert rows(result.stdout)[1:] == [["3", "4", "prov/type"]] * 2
+
+    @pytest.mark.parametrize(("named", "path"), [("prov/type", "prov%2Ftype"), ("--all", "%2A")])
+    @pytest.mark.parametrize("verb", ["pause", "resume"])
+    def test_queues_are_paused_and_resumed(self, run: Run, verb: str, named: str, path: str) -> None:
+        with server_in_thread(Answer(body=STATES)) as server:
+            table = run("queue", verb, named, "--root-url", server.url)
+            lines = run("queue", verb, named, "--json", "--root-url", server.url)
+        assert (server.seen[0].method, server.seen[0].target) == (
+            "POST",
+            f"/api/queue/v1/task-queues/{path}/{verb}",
+        )
+        assert rows(table.stdout)[1] == [TIME, "prov/type"]
+        assert json.loads(lines.stdout) == STATES["taskQueues"][0]
+
+    @pytest.mark.parametrize("arguments", [[], ["prov/type", "--all"]])
+    def test_a_pause_is_of_one_queue_or_of_all(self, run: Run, arguments: list[str]) -> None:
+        result = run("queue", "pause", *arguments)
+        assert result.exit_code == 2
+        assert "either a task queue or --all" in result.stderr
+
+    def test_the_load_of_a_queue_is_shown(self, run: Run) -> None:
+        load = {"taskQueueId": "prov/type", "pending": 1, "delayed": 2, "running": 3, "limits": LIMITS}
+        with server_in_thread(Answer(body={**load, "pausedAt": TIME})) as server:
+            result = run("queue", "load", "prov/type", "--root-url", server.url)
+        assert rows(result.stdout) == [
+            ["queue", "prov/type"],
+            ["pending", "1"],
+            ["delayed", "2"],
+            ["running", "3"],
+            ["paused", "since", TIME],
+            ["at", "once", "2", "for", "each", "{customer}"],
+        ]
+
+    @pytest.mark.parametrize(
+        ("options", "method", "sent"),
+        [
+            ([], "GET", None),
+            (["--remove"], "DELETE", None),
+            (["--concurrency", "2", "--key", "{customer}"], "PUT", LIMITS),
+            (
+                ["--rate", "100/1m", "--fair-share", "0.1"],
+                "PUT",
+                {"rate": {"count": 100, "per": 60}, "fairShare": 0.1},
+            ),
+        ],
+    )
+    def test_limits_are_shown_replaced_and_removed(
+        self, run: Run, options: list[str], method: str, sent: Any
+    ) -> None:
+        with server_in_thread(Answer(body=LIMITS)) as server:
+            result = run("queue", "limits", "prov/type", *options, "--root-url", server.url)
+        assert result.exit_code == 0, result.stderr
+        (request,) = server.seen
+        assert (request.method, request.target) == (method, "/api/queue/v1/task-queues/prov%2Ftype/limits")
+        assert (request.json if sent is not None else None) == sent
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            ["--key", "{customer}"],
+            ["--rate", "100"],
+            ["--rate", "100/soon"],
+            ["--concurrency", "0"],
+            ["--concurrency", "1", "--key", "customer"],
+            ["--fair-share", "0.9"],
+            ["--remove", "--concurrency", "1"],
+        ],
+    )
+    def test_limits_out_of_form_are_not_sent(self, run: Run, options: list[str]) -> None:
+        with server_in_thread(Answer(body={})) as server:
+            result = run("queue", "limits", "prov/type", *options, "--root-url", server.url)
+        assert (result.exit_code, server.seen) == (2, [])
 
     def test_what_waits_is_listed(self, run: Run) -> None:
         waiting = {"taskId": TASK_ID, "runId": 0, "task": samples.definition(), "inserted": TIME}
