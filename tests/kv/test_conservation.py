@@ -265,7 +265,7 @@ def test_no_member_is_lost_and_none_is_doubled(migrated_sqlite_file: Path) -> No
     run_state_machine_as_test(
         Worksets,
         settings=settings(
-            max_examples=60,
+            max_examples=30,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
