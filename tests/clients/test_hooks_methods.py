@@ -1,15 +1,16 @@
 """Every method of the PyPI client's ``Hooks`` against a real secured service, with messages and the clock."""
 
-import time
-from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 import pytest
 import taskcluster
 from taskcluster.exceptions import TaskclusterAuthFailure, TaskclusterRestFailure
 
 from tests.clients.callers import Caller
+from tests.clients.deployment import Deployment
 from tests.clients.scene import Scene
+from tests.clients.watch import Watch
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -24,68 +25,63 @@ def hook(scene: Scene, **members: Any) -> Json:
     return {"metadata": METADATA, "task": task, "triggerSchema": {"type": "object"}, **members}
 
 
-def created(caller: Caller, **members: Any) -> tuple[str, str]:
-    """A new hook; its group and id."""
+class Made(NamedTuple):
+    """A hook, and the task queue of its tasks."""
+
+    group_id: str
+    hook_id: str
+    task_queue_id: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.group_id, self.hook_id
+
+
+def created(caller: Caller, **members: Any) -> Made:
+    """A new hook whose role has what its tasks need."""
     scene = Scene(caller)
-    key = ("real-clients", taskcluster.slugId())
-    role = f"hook-id:{'/'.join(key)}"
-    caller.call(
-        "Auth", "createRole", role, {"description": "", "scopes": ["queue:*", "docker-worker:*", "secrets:*"]}
-    )
-    caller.call("Hooks", "createHook", *key, hook(scene, **members))
-    return key
+    made = Made("real-clients", taskcluster.slugId(), scene.task_queue_id)
+    scopes = ["queue:*", "docker-worker:*", "secrets:*"]
+    role = f"hook-id:{made.group_id}/{made.hook_id}"
+    caller.call("Auth", "createRole", role, {"description": "", "scopes": scopes})
+    caller.call("Hooks", "createHook", *made.key, hook(scene, **members))
+    return made
 
 
-def until(found: Callable[[], Any], seconds: float = 60) -> Any:
-    """What is found at last; the service tells nobody when a message has fired a hook."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = found()
-        if value:
-            return value
-        time.sleep(0.2)
-    raise AssertionError(f"not within {seconds} s")
-
-
-def fires(caller: Caller, key: tuple[str, str]) -> list[Json]:
-    try:
-        return list(caller.call("Hooks", "listLastFires", *key)["lastFires"])
-    except TaskclusterRestFailure as error:
-        if error.status_code != 404:
-            raise
-        return []
+def fires(caller: Caller, made: Made) -> list[Json]:
+    return list(caller.call("Hooks", "listLastFires", *made.key)["lastFires"])
 
 
 def test_a_hook_is_created_shown_listed_changed_and_removed(caller: Caller) -> None:
-    key = created(caller)
-    definition = caller.call("Hooks", "hook", *key)
-    assert key[0] in caller.call("Hooks", "listHookGroups")["groups"]
-    assert definition in caller.call("Hooks", "listHooks", key[0])["hooks"]
-    changed = caller.call("Hooks", "updateHook", *key, {**definition, "schedule": ["0 3 * * *"]})
+    made = created(caller)
+    definition = caller.call("Hooks", "hook", *made.key)
+    assert made.group_id in caller.call("Hooks", "listHookGroups")["groups"]
+    assert definition in caller.call("Hooks", "listHooks", made.group_id)["hooks"]
+    changed = caller.call("Hooks", "updateHook", *made.key, {**definition, "schedule": ["0 3 * * *"]})
     assert changed["schedule"] == ["0 3 * * *"]
-    assert "nextScheduledDate" in caller.call("Hooks", "getHookStatus", *key)
-    caller.call("Hooks", "removeHook", *key)
+    assert "nextScheduledDate" in caller.call("Hooks", "getHookStatus", *made.key)
+    caller.call("Hooks", "removeHook", *made.key)
     with pytest.raises(TaskclusterRestFailure) as gone:
-        caller.call("Hooks", "hook", *key)
+        caller.call("Hooks", "hook", *made.key)
     assert gone.value.status_code == 404
 
 
 def test_a_hook_is_fired_by_a_call(caller: Caller) -> None:
-    key = created(caller)
-    fired = caller.call("Hooks", "triggerHook", *key, {"any": "payload"})
+    made = created(caller)
+    fired = caller.call("Hooks", "triggerHook", *made.key, {"any": "payload"})
     task_id = fired["status"]["taskId"]
     assert caller.queue("status", task_id)["status"]["state"] == "pending"
-    assert [fire["taskId"] for fire in fires(caller, key)] == [task_id]
+    assert [fire["taskId"] for fire in fires(caller, made)] == [task_id]
 
 
 def test_a_hook_is_fired_by_its_token_alone(caller: Caller, options: Json) -> None:
-    key = created(caller)
-    token = caller.call("Hooks", "getTriggerToken", *key)["token"]
+    made = created(caller)
+    token = caller.call("Hooks", "getTriggerToken", *made.key)["token"]
     anonymous = taskcluster.Hooks({"rootUrl": options["rootUrl"]})
-    assert "taskId" in anonymous.triggerHookWithToken(*key, token, {})
-    caller.call("Hooks", "resetTriggerToken", *key)
+    assert "taskId" in anonymous.triggerHookWithToken(*made.key, token, {})
+    caller.call("Hooks", "resetTriggerToken", *made.key)
     with pytest.raises(TaskclusterAuthFailure) as refused:
-        anonymous.triggerHookWithToken(*key, token, {})
+        anonymous.triggerHookWithToken(*made.key, token, {})
     assert refused.value.status_code == 401
 
 
@@ -98,30 +94,33 @@ def test_a_hook_without_scopes_names_its_role(caller: Caller) -> None:
     assert f"hook-id:{'/'.join(key)}" in str(refused.value)
 
 
-def test_a_hook_is_fired_by_the_message_that_a_task_completed(caller: Caller) -> None:
+def test_a_hook_is_fired_by_the_message_that_a_task_completed(caller: Caller, deployment: Deployment) -> None:
     scene = Scene(caller)
     route = f"tests.{scene.worker_type}"
     binding = {
         "exchange": "exchange/taskcluster-queue/v1/task-completed",
         "routingKeyPattern": f"route.{route}",
     }
-    key = created(caller, bindings=[binding])
-    # The queue is bound a moment after the hook was created, so tasks complete until one fires it.
-
-    def fired() -> list[Json]:
-        task_id = scene.created(routes=[route])
-        caller.queue("claimWork", scene.task_queue_id, scene.worker)
-        caller.queue("reportCompleted", task_id, "0")
-        return fires(caller, key)
-
-    fire = until(fired)[-1]
+    with Watch(deployment.amqp_url) as watch:
+        made = created(caller, bindings=[binding])
+        # The queue is bound a moment after the hook was created, so tasks complete until one fires it.
+        for _ in range(60):
+            task_id = scene.created(routes=[route])
+            caller.queue("claimWork", scene.task_queue_id, scene.worker)
+            caller.queue("reportCompleted", task_id, "0")
+            with suppress(AssertionError):
+                watch.until("task-defined", task_queue_id=made.task_queue_id, seconds=1)
+                break
+    fire = fires(caller, made)[-1]
     assert (fire["firedBy"], fire["result"], fire["error"]) == ("pulseMessage", "success", "")
 
 
-def test_a_hook_is_fired_by_the_clock(caller: Caller) -> None:
-    key = created(caller, schedule=["* * * * * *"])
-    fire = until(lambda: fires(caller, key))[-1]
-    caller.call("Hooks", "removeHook", *key)
+def test_a_hook_is_fired_by_the_clock(caller: Caller, deployment: Deployment) -> None:
+    with Watch(deployment.amqp_url) as watch:
+        made = created(caller, schedule=["* * * * * *"])
+        watch.until("task-defined", task_queue_id=made.task_queue_id)
+    fire = fires(caller, made)[-1]
+    caller.call("Hooks", "removeHook", *made.key)
     assert (fire["firedBy"], fire["result"]) == ("schedule", "success")
 
 

@@ -56,13 +56,22 @@ class Watch:
     ) -> None:
         self._connection.close()
 
-    def until(self, kind: str, *, task_id: str = "", run_id: int | None = None, seconds: float = 60) -> Event:
+    def until(
+        self,
+        kind: str,
+        *,
+        task_id: str = "",
+        run_id: int | None = None,
+        task_queue_id: str = "",
+        seconds: float = 60,
+    ) -> Event:
         """The first event of this kind, heard already or to come. Raises AssertionError otherwise."""
 
         def wanted(event: Event) -> bool:
             return (
                 event.kind == kind
                 and task_id in ("", event.task_id)
+                and task_queue_id in ("", event.body.get("status", {}).get("taskQueueId"))
                 and run_id in (None, event.body.get("runId"))
             )
 
