@@ -15,7 +15,7 @@ from pydantic_core import from_json, to_json
 from schemas.attempts import MAX_OUTPUT
 from schemas.durations import parse_duration
 from schemas.times import parse_time
-from taskbus.clock import Clock, within
+from taskbus.clock import Clock
 from taskbus.jobs.decisions import Advice, End, decide
 from taskbus.jobs.hooks import Hook, Metric, WorkMiddleware, wrapped
 from taskbus.jobs.options import UNLIMITED, Duration
@@ -139,11 +139,12 @@ class Executor:
         if seconds is None:
             await asyncio.wait({handling})
             return True
+        limit = asyncio.create_task(self._clock.sleep(seconds))
         try:
-            await within(self._clock, seconds, asyncio.wait({handling}))
-        except TimeoutError:
-            return False
-        return True
+            await asyncio.wait({handling, limit}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            limit.cancel()
+        return handling.done()
 
     def _tell_stuck(self, run: Run, hooks: Sequence[Hook]) -> None:
         """The claim is left to end, so that the queue gives the job to somebody else (H-2)."""
