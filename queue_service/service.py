@@ -28,6 +28,7 @@ from queue_service.api.index_api import IndexApi
 from queue_service.api.object_api import ObjectApi
 from queue_service.api.purge_cache_api import PurgeCacheApi
 from queue_service.api.queue import QueueApi
+from queue_service.api.search_api import SearchApi
 from queue_service.api.worker_api import WorkerApi
 from queue_service.artifact_storage import open_blobs
 from queue_service.auth.temporary import two_slugids
@@ -219,6 +220,8 @@ class Service:
         workers = WorkerApi(self.database, self.clock, self.api.sightings)
         bulk = BulkApi(self.database, limits, self.api)
         self._on_exit(bulk.close)
+        search = SearchApi(self.database)
+        self._on_exit(search.close)
         handlers = (
             self.api,
             AttemptApi(self.database, self.api.report),
@@ -227,6 +230,7 @@ class Service:
             workers,
             ControlsApi(self.database, self.clock, self.api.sightings),
             bulk,
+            search,
             IndexApi(self.database, self.clock, artifacts),
             PurgeCacheApi(self.database, self.clock),
             self.access.api,

@@ -22,6 +22,8 @@ from queue_service.api.object_endpoints import OBJECT_ENDPOINTS
 from queue_service.api.purge_cache_api import PurgeCacheApi
 from queue_service.api.purge_cache_endpoints import PURGE_CACHE_ENDPOINTS
 from queue_service.api.queue import QueueApi
+from queue_service.api.search_api import SearchApi
+from queue_service.api.search_endpoints import SEARCH_ENDPOINTS
 from queue_service.api.worker_api import WorkerApi
 from queue_service.api.worker_endpoints import WORKER_ENDPOINTS
 
@@ -36,6 +38,7 @@ QUEUE: Final = Api(
         Section(ControlsApi, CONTROL_ENDPOINTS, extension=True),
         Section(AttemptApi, ATTEMPT_ENDPOINTS, extension=True),
         Section(BulkApi, BULK_ENDPOINTS, extension=True),
+        Section(SearchApi, SEARCH_ENDPOINTS, extension=True),
         MONITORING,
     ],
 )

@@ -36,6 +36,23 @@ REQUESTS: Final[Examples] = {
         "what there is": {**_WORKER, "tasks": 500},
         "wait for the first": {**_WORKER, "tasks": 500, "wait": 10},
     },
+    "search-tasks-request": {
+        "failures, the newest first": {
+            "states": ["failed", "exception"],
+            "taskQueueIds": ["billing/mail"],
+            "order": "time",
+            "descending": True,
+        },
+        "by tags and metadata": {
+            "tagsAll": {"kind": "build"},
+            "metadata": {"owner": "ann@example.com"},
+            "created": {"from": "2024-05-01T00:00:00.000Z"},
+        },
+    },
+    "delete-tasks-request": {
+        "what is done": {"states": ["completed"], "taskQueueIds": ["billing/mail"]},
+        "everything": {"all": True},
+    },
     "report-runs-request": {
         "three ends": {
             "reports": [
@@ -58,6 +75,8 @@ RESPONSES: Final[Examples] = {
         },
         "fast": {"count": 2},
     },
+    "search-tasks-response": {"nothing on this page": {"tasks": [], "continuationToken": "Zk4x"}},
+    "delete-tasks-response": {"done": {"deleted": 214, "skipped": 2}},
     "report-runs-response": {
         "one refused": {
             "reports": [

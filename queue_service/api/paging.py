@@ -27,11 +27,11 @@ class Page:
     def cut(self, found: Sequence[str]) -> tuple[list[str], str | None]:
         """The keys of this page, and the token of the next one if there is one."""
         keys = list(found[: self.limit])
-        return keys, _token(keys[-1]) if len(found) > self.limit else None
+        return keys, token_of(keys[-1]) if len(found) > self.limit else None
 
     def token_after(self, key: str) -> str:
         """The token of the page that begins after this key."""
-        return _token(key)
+        return token_of(key)
 
 
 def decimal(digits: str) -> int:
@@ -50,7 +50,8 @@ def page_of(query: Mapping[str, str], *, limit: str = "limit", usual: int = MAX_
     return Page(_key(token) if token is not None else "", max(size, 1))
 
 
-def _token(key: str) -> str:
+def token_of(key: str) -> str:
+    """A token that stands for this key."""
     return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
 
 
@@ -59,6 +60,6 @@ def _key(token: str) -> str:
         key = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
         key = ""
-    if not key or _token(key) != token or _CONTROL.search(key):
+    if not key or token_of(key) != token or _CONTROL.search(key):
         raise InputError("`continuationToken` is not one that this service has given out.")
     return key

@@ -21,6 +21,7 @@ from queue_service.api.index_api import IndexApi
 from queue_service.api.object_api import ObjectApi
 from queue_service.api.purge_cache_api import PurgeCacheApi
 from queue_service.api.queue import QueueApi
+from queue_service.api.search_api import SearchApi
 from queue_service.api.worker_api import WorkerApi
 from queue_service.auth.temporary import Issuer
 from queue_service.core.access import Client
@@ -78,6 +79,7 @@ class RunningQueue:
         self.gate = AccessGate(self.database, self.directory)
         workers = WorkerApi(self.database, clock, self.api.sightings)
         self.bulk = BulkApi(self.database, self.limits, self.api)
+        self.search = SearchApi(self.database)
         handlers = (
             self.api,
             AttemptApi(self.database, self.api.report),
@@ -86,6 +88,7 @@ class RunningQueue:
             workers,
             ControlsApi(self.database, clock, self.api.sightings),
             self.bulk,
+            self.search,
             IndexApi(self.database, clock, self.artifacts),
             PurgeCacheApi(self.database, clock),
             AuthApi(self.database, self.vault, self.directory, self.gate),
@@ -104,6 +107,7 @@ class RunningQueue:
         try:
             await self.api.close()
             await self.bulk.close()
+            await self.search.close()
             await self.artifacts.close()
             await self.gate.close()
             await self.messages()

@@ -17,6 +17,7 @@ from queue_service.store import (
     claims,
     clients,
     delays,
+    deletion,
     dependencies,
     expiry,
     groups,
@@ -26,6 +27,7 @@ from queue_service.store import (
     outbox,
     purge_cache,
     roles,
+    search,
     tasks,
     uniqueness,
     vitals,
@@ -73,6 +75,12 @@ DUE: Final = {"now": NOW, "wanted": 100}
 EXPIRED: Final = {"before": NOW, "wanted": 100}
 OF_QUEUE: Final = {"task_queue_id": "prov/type3", "now": NOW}
 PLACE: Final = {**OF_QUEUE, "order": 1714564800000000, "task_id": "task100007", "wanted": 1000}
+PLACE_IN_STATE: Final = {
+    "state": "completed",
+    "since": 1714564800007,
+    "task_id": "task100007",
+    "wanted": 1000,
+}
 WORKERS_PAGE: Final = {"now": NOW, "after": "prov1", "wanted": 1000}
 WORKER: Final = (
     '[{"task_queue_id": "prov/type3", "worker_group": "group", "worker_id": "worker7", "last_date_active": 1,'
@@ -152,6 +160,35 @@ HOT: Final[dict[str, Hot]] = {
         {"ids": IDS},
         {"sqlite_autoindex_task_definitions_1"},
         {"task_definitions_pkey"},
+    ),
+    "search BY_ID": Hot(
+        search.BY_ID,
+        {"task_id": "task100007", "wanted": 1000},
+        {"sqlite_autoindex_tasks_1"},
+        {"tasks_pkey"},
+    ),
+    "search BY_ID_DOWN": Hot(
+        search.BY_ID_DOWN,
+        {"task_id": "task100007", "wanted": 1000},
+        {"sqlite_autoindex_tasks_1"},
+        {"tasks_pkey"},
+    ),
+    "search BY_TIME": Hot(search.BY_TIME, PLACE_IN_STATE, {"tasks_since"}, {"tasks_since"}),
+    "search BY_TIME_DOWN": Hot(search.BY_TIME_DOWN, PLACE_IN_STATE, {"tasks_since"}, {"tasks_since"}),
+    "search THESE": Hot(search.THESE, {"ids": IDS}, {"sqlite_autoindex_tasks_1"}, {"tasks_pkey"}),
+    "deletion EXPIRE_ARTIFACTS": Hot(
+        deletion.EXPIRE_ARTIFACTS,
+        {"ids": IDS},
+        {"sqlite_autoindex_artifacts_1"},
+        {"artifacts_pkey"},
+        sorts=True,
+    ),
+    "deletion DELETE_EDGES": Hot(
+        deletion.DELETE_EDGES,
+        {"edges": '[{"required": "task100007", "dependent": "task100014"}]'},
+        {"sqlite_autoindex_task_dependencies_1"},
+        {"task_dependencies_pkey"},
+        sorts=True,
     ),
     "uniqueness HOLDERS": Hot(
         uniqueness.HOLDERS,
