@@ -1,5 +1,7 @@
 """The test kit, which is a test of jobs from end to end: the real service, its database, its clock."""
 
+import asyncio
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -7,7 +9,7 @@ import pytest
 
 from taskbus import testing
 from taskbus.errors import InputError
-from taskbus.jobs import Hook, Insertion, Job, JobOptions, Run, Unique, Worker, fixed
+from taskbus.jobs import Hook, Insertion, Job, JobOptions, Limit, Run, Unique, Worker, fixed
 from tests.taskbus.jobs.samples import SendInvoice
 
 
@@ -171,6 +173,27 @@ async def test_a_duplicate_is_the_job_that_is_there() -> None:
         assert (await bus.insert(Remind(customer=1))).unique_skipped_as_duplicate
         bus.clock.advance("1h")
         assert (await bus.insert(Remind(customer=1))).created
+
+
+async def test_jobs_that_may_not_run_together_wait_for_each_other() -> None:
+    class Charge(Job):
+        customer: int
+        options = JobOptions(concurrency=Limit(1, key="{customer}"))
+
+    running: Counter[int] = Counter()
+    most: Counter[int] = Counter()
+
+    async def charge(job: Charge, run: Run) -> None:
+        running[job.customer] += 1
+        most[job.customer] = max(most[job.customer], running[job.customer])
+        most[0] = max(most[0], running.total())
+        await asyncio.sleep(0)
+        running[job.customer] -= 1
+
+    async with testing.bus(worker_of(charge, Charge)) as bus:
+        await bus.insert_many([Charge(customer=number) for number in (1, 1, 1, 2, 2, 3)])
+        assert await bus.run_until_idle() == 6
+    assert most == {0: 3, 1: 1, 2: 1, 3: 1}
 
 
 @pytest.mark.parametrize("number", [0, 1001])
