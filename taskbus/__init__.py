@@ -1,7 +1,8 @@
 """Taskbus for programs: the client of a task queue, workers, and short ways to define tasks.
 
 Create tasks with :class:`Queue` and :func:`command_task` or :func:`task_definition`; work on them with
-:class:`Worker`. :class:`Auth` says who may do what, :class:`Index` finds tasks by names. To listen to what
+:class:`Worker`, or attach an :class:`AttachedWorker` that is handed :class:`Work`. :class:`Auth` says who may
+do what, :class:`Index` finds tasks by names. To listen to what
 happens, use the package ``events``.
 """
 
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from schemas.ids import slugid
+    from taskbus.attached import AttachedTask, AttachedWorker
+    from taskbus.attached_connection import AttachedItem
     from taskbus.auth import Auth
     from taskbus.client import Queue
     from taskbus.credentials import Credentials
@@ -30,10 +33,15 @@ if TYPE_CHECKING:
         LeaseExpired,
         MalformedPayload,
         NotFound,
+        NoWorker,
         ServerError,
         TaskbusError,
         TaskException,
         TaskFailed,
+        WorkerLost,
+        WorkFailed,
+        WorkNotDone,
+        WorkTimeout,
     )
     from taskbus.hooks import Hooks
     from taskbus.index import Index
@@ -42,11 +50,15 @@ if TYPE_CHECKING:
     from taskbus.runs import ClaimedRun, Handler
     from taskbus.shell import CommandHandler
     from taskbus.tasks import command_task, parse_duration, task_definition
+    from taskbus.work import Work
     from taskbus.worker import Worker
 
 __all__ = [
     "ApiError",
     "ArtifactError",
+    "AttachedItem",
+    "AttachedTask",
+    "AttachedWorker",
     "Auth",
     "AuthenticationFailed",
     "ClaimedRun",
@@ -68,6 +80,7 @@ __all__ = [
     "Kv",
     "LeaseExpired",
     "MalformedPayload",
+    "NoWorker",
     "NotFound",
     "PurgeCache",
     "Queue",
@@ -75,7 +88,12 @@ __all__ = [
     "TaskException",
     "TaskFailed",
     "TaskbusError",
+    "Work",
+    "WorkFailed",
+    "WorkNotDone",
+    "WorkTimeout",
     "Worker",
+    "WorkerLost",
     "command_task",
     "parse_duration",
     "slugid",
@@ -83,6 +101,9 @@ __all__ = [
 ]
 
 _ELSEWHERE: Final = {
+    "AttachedItem": "taskbus.attached_connection",
+    "AttachedTask": "taskbus.attached",
+    "AttachedWorker": "taskbus.attached",
     "Auth": "taskbus.auth",
     "ClaimedRun": "taskbus.runs",
     "CommandHandler": "taskbus.shell",
@@ -93,6 +114,7 @@ _ELSEWHERE: Final = {
     "Kv": "taskbus.kv",
     "PurgeCache": "taskbus.purge_cache",
     "Queue": "taskbus.client",
+    "Work": "taskbus.work",
     "Worker": "taskbus.worker",
     "command_task": "taskbus.tasks",
     "parse_duration": "taskbus.tasks",

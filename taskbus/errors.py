@@ -118,6 +118,26 @@ class ServerError(ApiError):
     """The server failed, even after retries. Its log has the details under the id in the message."""
 
 
+class WorkNotDone(ApiError):
+    """The item of work came to its end without a result; its :attr:`code` tells how. Not to be retried."""
+
+
+class WorkFailed(WorkNotDone):
+    """The worker answered with an error."""
+
+
+class WorkerLost(WorkNotDone):
+    """The worker was lost, and no retries are left."""
+
+
+class WorkTimeout(WorkNotDone):
+    """No worker answered in time, and no retries are left."""
+
+
+class NoWorker(WorkNotDone):
+    """No worker took the item while it was held."""
+
+
 class TaskFailed(TaskbusError):
     """Raised by a worker's handler: the work was done and found wanting. The run is reported as failed."""
 
@@ -151,6 +171,10 @@ _BY_CODE: Final[dict[str, type[ApiError]]] = {
     "ResourceExpired": Expired,
     "InputTooLarge": InputTooLarge,
     "InternalServerError": ServerError,
+    "WorkFailed": WorkFailed,
+    "WorkerLost": WorkerLost,
+    "WorkTimeout": WorkTimeout,
+    "NoWorker": NoWorker,
 }
 
 FAILED_DEPENDENCY: Final = 424

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 import aiohttp
 from yarl import URL
 
-from taskbus.errors import ApiError, ConnectionFailed, error_from_response
+from taskbus.errors import ApiError, ConnectionFailed, WorkNotDone, error_from_response
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +145,9 @@ class Transport:
             try:
                 return await attempt()
             except (ApiError, ConnectionFailed) as error:
-                if failures == self._retries or (isinstance(error, ApiError) and error.status < 500):
+                if failures == self._retries or isinstance(error, WorkNotDone):
+                    raise
+                if isinstance(error, ApiError) and error.status < 500:
                     raise
                 delay = backoff(failures, self._jitter)
                 # Without the query: it may be a signature.
