@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -29,6 +30,8 @@ ENOUGH: Final = 0.95
 SETTLE_SECONDS: Final = 60.0
 """For all tasks to end, and for all messages to be heard."""
 LOOK: Final = 0.1
+CONTEXT: Final = 250
+"""Characters."""
 
 
 @dataclass
@@ -79,6 +82,8 @@ class Round:
         self._hurried = hurried
         self._listener = listener
         self._statuses: list[TaskStatus] = []
+        self._all_heard: Sequence[Heard] = []
+        self._logs: dict[str, str] = {}
 
     async def play(self) -> Outcome:
         """The whole round; what is wrong is in the outcome."""
@@ -98,7 +103,7 @@ class Round:
         return self.outcome
 
     def write_history(self, folder: Path) -> Path:
-        """Everything that was said and heard, in one file of JSON lines."""
+        """Everything that was said, heard and logged, in one file of JSON lines."""
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{self.outcome.plan.seed}.jsonl"
         with file.open("w", encoding="utf-8") as lines:
@@ -107,10 +112,12 @@ class Round:
             print(json.dumps({"plan": repr(self.outcome.plan)}), file=lines)
             for said in self.load.record.lines:
                 print(said.to_json(), file=lines)
-            for message in self._heard():
+            for message in self._all_heard:
                 print(json.dumps({"heard": vars(message)}, default=dict), file=lines)
             for status in self._statuses:
                 print(json.dumps({"stands": status.to_wire()}), file=lines)
+            for name, log in self._logs.items():
+                print(json.dumps({"log": name, "lines": log.splitlines()}), file=lines)
         return file
 
     async def _measure_and_hurt(self) -> None:
@@ -145,9 +152,11 @@ class Round:
             await asyncio.sleep(LOOK)
 
     def _sum_up(self, seconds: float) -> None:
-        outcome, judge, heard = self.outcome, self._judge(), self._heard()
+        outcome, judge = self.outcome, self._judge()
+        heard = self._all_heard = self._heard()
+        self._logs = self._deployment.take_logs()
         outcome.violations += judge.calls() + judge.deliveries(heard)
-        outcome.violations += self._faults.violations + self._deployment.tracebacks()
+        outcome.violations += self._faults.violations + tracebacks(self._logs)
         outcome.faults = self._faults.committed
         outcome.tasks, outcome.calls = len(self._statuses), len(self.load.record.answers)
         outcome.heard, outcome.copies, outcome.seconds = len(heard), copies(heard), seconds
@@ -163,3 +172,13 @@ class Round:
             for message in self._listener.heard
             if message.body.get("status", message.body).get("schedulerId") == scheduler
         ]
+
+
+def tracebacks(logs: Mapping[str, str]) -> list[str]:
+    """Errors that nobody expected, in the logs of servers."""
+    return [
+        f"{name} logged: {log[place.start() - CONTEXT : place.start() + 10 * CONTEXT]}"
+        for name, log in logs.items()
+        if not name.startswith("worker")
+        for place in re.finditer("Traceback", log)
+    ]

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Awaitable
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
@@ -184,20 +185,17 @@ class Programs:
     async def serve(self, *arguments: str, **settings: object) -> Server:
         """``taskbus serve``, listening."""
         server = await self._start(Server, "serve", *arguments, **settings)
-        await server.ready()
-        return server
+        return await _once(server, server.ready())
 
     async def api(self, **settings: object) -> Server:
         """``taskbus api``, listening."""
         server = await self._start(Server, "api", **settings)
-        await server.ready()
-        return server
+        return await _once(server, server.ready())
 
     async def loops(self, **settings: object) -> Program:
         """``taskbus loops``, at work."""
         program = await self.run("loops", **settings)
-        await program.line("background work runs")
-        return program
+        return await _once(program, program.line("background work runs"))
 
     async def worker(
         self,
@@ -256,6 +254,16 @@ class Programs:
         program = kind(" ".join((module, *arguments)), process, output)
         self._started.append(program)
         return program
+
+
+async def _once(program: P, ready: Awaitable[object]) -> P:
+    """The program, once it is ready; nothing is left of one that does not get there."""
+    try:
+        await ready
+    except BaseException:
+        await program.close()
+        raise
+    return program
 
 
 async def _output_pipe() -> tuple[asyncio.StreamReader, FileIO]:
