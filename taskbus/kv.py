@@ -24,6 +24,20 @@ class Kv(ServiceClient):
 
     service = "kv"
 
+    def __init__(self, root_url: str | None = None, **options: Any) -> None:
+        super().__init__(root_url, **options)
+        self._batches: set[Batches] = set()
+
+    @classmethod
+    def beside(cls, client: ServiceClient) -> "Kv":
+        """A client with the connections and credentials of another one; open as long as that is.
+
+        Await :meth:`give_back` before that is closed.
+        """
+        made = cls(client.root_url, credentials=client.credentials)
+        made._transport = client._transport
+        return made
+
     def kv(self, namespace: str) -> "Values":
         """The values of a namespace. Raises ValueError for a namespace out of form."""
         return Values(self, *split(namespace))
@@ -32,17 +46,16 @@ class Kv(ServiceClient):
         """A set of members of a namespace. Raises ValueError for a namespace out of form."""
         return Workset(self, *split(namespace), name, self._batches)
 
-    async def __aenter__(self) -> "Kv":
-        self._batches: set[Batches] = set()
-        await super().__aenter__()
-        return self
-
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for batches in list(self._batches):  # a loop that was left gives its members back
-            await batches.aclose()
+        await self.give_back()
         await super().__aexit__(kind, error, trace)
+
+    async def give_back(self) -> None:
+        """Give back the members of loops over batches that were left."""
+        for batches in list(self._batches):
+            await batches.aclose()
 
 
 class Values:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from taskbus import Conflict, DecodeError, Kv, LeaseExpired, NotFound
+from taskbus import Conflict, DecodeError, Kv, LeaseExpired, NotFound, Queue
 from taskbus.kv import split
 from taskbus.worksets import Batch
 from tests.examples.conftest import Running, service  # noqa: F401
@@ -139,6 +139,17 @@ async def test_members_are_acked_given_back_and_extended_by_hand(client: Kv) -> 
     await batch.ack()
     assert await counts(client) == (1497, 0, 1)
     assert (await workset.configure(max_deliveries=3)).max_deliveries == 3
+
+
+async def test_a_client_may_share_the_connections_of_another(service: Running) -> None:  # noqa: F811
+    async with Queue(service.root_url) as queue:
+        client = Kv.beside(queue)
+        await client.kv("acme:a").put("k", 1)
+        await add(client, "a")
+        async for _ in client.workset("acme:crawl", "urls").batches():
+            break
+        await client.give_back()
+        assert await counts(client) == (1, 0, 0)
 
 
 async def test_a_dead_lease_is_an_error_of_its_own() -> None:
