@@ -76,6 +76,10 @@ class ManualClock:
             del self._sleepers[wake]
 
 
+class NeverIdle(Exception):
+    """There is always more to do."""
+
+
 class InProcess(Transport):
     """Calls the service's application without a network."""
 
@@ -94,8 +98,14 @@ class InProcess(Transport):
         accept: Sequence[int] = (),
         answer_seconds: float = ANSWER_SECONDS,
     ) -> bytes:
-        """As of any transport; nothing is signed, and nothing is tried again."""
-        target = urlsplit(self.url(path, query))
+        """As of any transport, but nothing is tried again."""
+        url = self.url(path, query)
+        target = urlsplit(url)
+        headers = {"host": target.netloc}
+        if body is not None:
+            headers["content-type"] = "application/json"
+        if sign is not None:
+            headers["authorization"] = sign(method, url, body)
         sent: list[dict[str, Any]] = []
         received = iter([{"type": "http.request", "body": body or b"", "more_body": False}])
 
@@ -116,7 +126,7 @@ class InProcess(Transport):
             "raw_path": target.path.encode(),
             "query_string": target.query.encode(),
             "root_path": "",
-            "headers": [(b"content-type", b"application/json")] if body is not None else [],
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
             "client": ("127.0.0.1", 1),
             "server": ("127.0.0.1", 80),
         }
@@ -149,16 +159,20 @@ class BusOfTest(Taskbus):
         """How a job fared: its attempts, its errors, its output."""
         return await self.queue.attempts(task_id)
 
-    async def run_until_idle(self) -> int:
-        """Do every job that is due by the clock, and all that comes of it; how many attempts that took."""
+    async def run_until_idle(self, *, most: int = 10_000) -> int:
+        """Do every job that is due by the clock, and all that comes of it; how many attempts that took.
+
+        Raises NeverIdle after ``most`` attempts: a job may come again and again without a delay.
+        """
         done = 0
-        while True:
+        while done <= most:
             await self._settle()
             attempts = await self._claim()
             if not attempts:
                 return done
             await asyncio.gather(*(attempt.execute() for attempt in attempts))
             done += len(attempts)
+        raise NeverIdle(f"there is work to do after {done} attempts")
 
     async def _claim(self) -> list[Attempt]:
         if self._worker is None:

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from queue_service.service import Service
 from queue_service.settings import Settings
-from taskbus import Queue
+from taskbus import Credentials, InsufficientScopes, Queue, slugid
 from taskbus.jobs import Job, JobOptions, Run, Taskbus, Worker, fixed
 from taskbus.testing import InProcess
 
@@ -112,3 +114,42 @@ async def test_a_stopped_worker_gives_back_what_it_has_begun(bus: Taskbus) -> No
     await running
     told = await bus.queue.attempts(task_id)
     assert (told.attempt, told.output, told.errors) == (1, 1, ())
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+async def test_programs_need_the_scopes_of_tasks_and_no_more(database_url: str) -> None:
+    root = Credentials("static/taskbus/root", slugid() + slugid())
+    settings = Settings(
+        database_url=database_url,
+        amqp_url="",
+        amqp_port=0,
+        root_client_id=root.client_id,
+        root_access_token=SecretStr(root.access_token),
+    )
+    done = asyncio.Event()
+    worker = Worker(worker_id="w")
+
+    @worker.handle(Do)
+    async def do(job: Do, run: Run) -> dict[str, str]:
+        done.set()
+        return {"done": job.what}
+
+    async with Service(settings) as service:
+
+        def bus_for(*scopes: str) -> Taskbus:
+            credentials = root.issue(scopes, lifetime=timedelta(hours=1))
+            return Taskbus(Queue(transport=InProcess(service), credentials=credentials))
+
+        nobody = bus_for("queue:create-task:lowest:other/queue")
+        with pytest.raises(InsufficientScopes):
+            await nobody.insert(Do(what="all"))
+        program = bus_for(
+            "queue:create-task:lowest:tests/jobs", "queue:create-task:project:none", "queue:scheduler-id:-"
+        )
+        task_id = (await program.insert(Do(what="all"))).task_id
+        its_own = bus_for("queue:claim-work:tests/jobs", "queue:worker-id:jobs/w")
+        running = asyncio.create_task(worker.run(its_own))
+        await done.wait()
+        worker.stop()
+        await running
+        assert (await program.queue.status(task_id)).state == "completed"

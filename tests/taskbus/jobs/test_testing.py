@@ -250,5 +250,15 @@ async def test_a_handler_may_insert_jobs_which_are_done_as_well() -> None:
         assert await bus.run_until_idle() == 4
 
 
+async def test_a_bus_that_is_never_idle_says_so() -> None:
+    async def again(job: SendInvoice, run: Run) -> None:
+        run.snooze(0)
+
+    async with testing.bus(worker_of(again)) as bus:
+        await bus.insert(SendInvoice(customer=1))
+        with pytest.raises(testing.NeverIdle, match="after 4 attempts"):
+            await bus.run_until_idle(most=3)
+
+
 async def nothing(job: Job, run: Run) -> None:
     pass
