@@ -16,12 +16,14 @@ from queue_service.store import (
     blob_deletions,
     claims,
     clients,
+    controls,
     delays,
     deletion,
     dependencies,
     expiry,
     groups,
     index,
+    lanes,
     listing,
     objects,
     outbox,
@@ -90,6 +92,10 @@ SEEN_QUEUE: Final = (
     '[{"task_queue_id": "prov1/type1", "provisioner_id": "prov1", "last_date_active": 1, "expires": 1}]'
 )
 
+OF_LANES: Final = {"of_queue": "prov/type3", "now": NOW}
+LANES: Final = '[{"each": "lane3"}]'
+BUCKETS: Final = '[{"bucket": "bucket7"}]'
+
 HOT: Final[dict[str, Hot]] = {
     "PICK_PENDING": Hot(
         claims.PICK_PENDING,
@@ -102,6 +108,100 @@ HOT: Final[dict[str, Hot]] = {
         },
         {"tasks_pending", "tasks_delayed_in_queue", "task_queues_pkey", "task_lanes_turn"},
         in_order_of="line",  # which the statement itself makes
+    ),
+    "lanes FILL": Hot(
+        lanes.FILL,
+        {"filled": '[{"task_queue_id": "prov/type3", "lane": "lane3", "priority": 1, "turn": 1}]'},
+        set(),
+        set(),
+        sorts=True,
+    ),
+    "lanes OPEN": Hot(
+        lanes.OPEN,
+        {"named": '[{"task_queue_id": "prov/type3", "lane": "lane3"}]'},
+        {"sqlite_autoindex_task_lanes_1"},
+        {"task_lanes_pkey"},
+    ),
+    "lanes OPEN_ALL": Hot(lanes.OPEN_ALL, OF_LANES, {"task_lanes_turn"}, {"task_lanes_turn"}),
+    "lanes NEXT_LANES": Hot(
+        lanes.NEXT_LANES, {**OF_LANES, "wanted": 32}, {"task_lanes_turn"}, {"task_lanes_turn"}
+    ),
+    "lanes FIRST_OF": Hot(
+        lanes.FIRST_OF, {**OF_LANES, "wanted": 8, "lanes": LANES}, {"tasks_in_lane"}, {"tasks_in_lane"}
+    ),
+    "lanes SERVE": Hot(
+        lanes.SERVE,
+        {"of_queue": "prov/type3", "served": '[{"lane": "l", "priority": 1, "turn": 1, "shut_until": 0}]'},
+        {"sqlite_autoindex_task_lanes_1"},
+        {"task_lanes_pkey"},
+    ),
+    "lanes DELETE": Hot(
+        lanes.DELETE,
+        {"of_queue": "prov/type3", "lanes": LANES},
+        {"sqlite_autoindex_task_lanes_1"},
+        {"task_lanes_pkey"},
+        sorts=True,
+    ),
+    "lanes DELETE_EMPTY": Hot(
+        lanes.DELETE_EMPTY,
+        {**OF_LANES, "lanes": LANES},
+        {"sqlite_autoindex_task_lanes_1", "tasks_in_lane"},
+        {"task_lanes_pkey", "tasks_in_lane"},
+        sorts=True,
+    ),
+    "lanes NEWCOMERS": Hot(lanes.NEWCOMERS, {**OF_LANES, "wanted": 32}, {"tasks_pending"}, {"tasks_pending"}),
+    "lanes BESIDE": Hot(lanes.BESIDE, {**OF_LANES, "wanted": 32}, {"tasks_pending"}, {"tasks_pending"}),
+    "lanes OLDEST_BESIDE": Hot(
+        lanes.OLDEST_BESIDE, {**OF_LANES, "wanted": 32}, {"tasks_pending"}, {"tasks_pending"}
+    ),
+    "lanes MOVE": Hot(
+        lanes.MOVE,
+        {"moved": '[{"task_id": "task100007", "lane": "l"}]'},
+        {"sqlite_autoindex_tasks_1"},
+        {"tasks_pkey"},
+    ),
+    "lanes COUNT_RUNNING": Hot(
+        lanes.COUNT_RUNNING, {"of_queue": "prov/type3"}, {"tasks_claimed"}, {"tasks_claimed"}
+    ),
+    "lanes HELD": Hot(
+        lanes.HELD,
+        {"of_queue": "prov/type3", "buckets": BUCKETS},
+        {"sqlite_autoindex_run_slots_1", "sqlite_autoindex_tasks_1"},
+        {"run_slots_pkey", "tasks_pkey"},
+        sorts=True,
+    ),
+    "lanes SWEEP_SLOTS": Hot(
+        lanes.SWEEP_SLOTS,
+        {"of_queue": "prov/type3", "buckets": BUCKETS},
+        {"sqlite_autoindex_run_slots_1", "sqlite_autoindex_tasks_1"},
+        {"run_slots_pkey", "tasks_pkey"},
+        sorts=True,
+    ),
+    "lanes LEVELS": Hot(
+        lanes.LEVELS,
+        {"of_queue": "prov/type3", "buckets": BUCKETS},
+        {"sqlite_autoindex_rate_buckets_1"},
+        {"rate_buckets_pkey"},
+    ),
+    "lanes FULL": Hot(lanes.FULL, EXPIRED, {"ix_rate_buckets_full_at"}, {"ix_rate_buckets_full_at"}),
+    "controls HOLD": Hot(
+        controls.HOLD,
+        {"ids": '[{"task_queue_id": "prov1/type1"}]', "now": NOW},
+        {"sqlite_autoindex_task_queues_1"},
+        {"task_queues_pkey"},
+        sorts=True,
+    ),
+    "controls LOCK_PAGE": Hot(
+        controls.LOCK_PAGE,
+        {"after": "prov1", "wanted": 1000, "now": NOW},
+        {"sqlite_autoindex_task_queues_1"},
+        {"task_queues_pkey"},
+    ),
+    "controls SAVE": Hot(
+        controls.SAVE,
+        {"saved": '[{"task_queue_id": "prov1/type1", "paused_at": 1, "limits": null}]'},
+        {"sqlite_autoindex_task_queues_1"},
+        {"task_queues_pkey"},
     ),
     "PICK_DUE": Hot(delays.PICK_DUE, DUE, {"tasks_delayed"}, {"tasks_delayed"}),
     "PICK_DUE_IN_QUEUE": Hot(
