@@ -35,6 +35,14 @@ class BulkCalls(ServiceClient):
         answer = await self._post(CreateTasksResponse, "tasks", "bulk", body=body)
         return answer.tasks or ()
 
+    async def create_new_tasks(self, tasks: Sequence[TaskToCreate]) -> int:
+        """Create tasks none of which exists, nor has an equal one; how many there are.
+
+        Raises Conflict for a bulk that is repeated, even if its answer was lost.
+        """
+        body = CreateTasksRequest.trusted(tasks=tuple(tasks), mode="fast").to_json()
+        return (await self._post(CreateTasksResponse, "tasks", "bulk", body=body)).count or 0
+
     async def claim_bulk(
         self, task_queue_id: str, *, worker_group: str, worker_id: str, tasks: int, wait: float = 0.0
     ) -> tuple[TaskClaimResponse, ...]:

@@ -36,6 +36,7 @@ from schemas.times import format_time, parse_time
 from taskbus.artifacts import ArtifactCalls
 from taskbus.bulk import BulkCalls
 from taskbus.outcomes import Cancelled, Completed, Exceptional, Failed, Outcome, Snoozed
+from taskbus.search import SearchCalls
 from taskbus.service import pages
 from taskbus.task_queues import TaskQueueCalls
 
@@ -43,7 +44,7 @@ LONG_POLL_SECONDS: Final = 35.0
 """How long claim_work waits for an answer: the server holds the request for 20 s, the rest is slack."""
 
 
-class Queue(ArtifactCalls, BulkCalls, TaskQueueCalls):
+class Queue(ArtifactCalls, BulkCalls, TaskQueueCalls, SearchCalls):
     """A client of one task queue service::
 
     async with Queue("http://127.0.0.1:8080") as queue:

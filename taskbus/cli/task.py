@@ -1,6 +1,5 @@
 """``taskbus task …``: create tasks, look at them, and change them."""
 
-import asyncio
 import getpass
 import json
 import logging
@@ -14,7 +13,7 @@ import typer
 
 from schemas.ids import slugid
 from schemas.queue import CreateTaskRequest
-from schemas.task import PRIORITIES, Requires, TaskDefinition, TaskStatus
+from schemas.task import PRIORITIES, Requires, TaskStatus
 from schemas.times import format_time, parse_time
 from taskbus.cli import show
 from taskbus.cli.connect import connect
@@ -32,6 +31,8 @@ from taskbus.cli.console import (
     say,
     wrong_input,
 )
+from taskbus.cli.task_bulk import create_all
+from taskbus.cli.task_list import delete, list_tasks
 from taskbus.client import Queue
 from taskbus.tasks import TaskOptions, command_task, parse_duration
 
@@ -64,6 +65,13 @@ def create(
         typer.Option(
             metavar="FILE",
             help="Definition as JSON, - for standard input; created and deadline may be left out.",
+        ),
+    ] = None,
+    bulk: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Many tasks: a definition as JSON on each line, - for standard input; all or none of 1,000.",
         ),
     ] = None,
     name: Annotated[
@@ -133,6 +141,11 @@ def create(
         "max_attempts": max_attempts,
     }
     options = {key: value for key, value in given.items() if value is not None}
+    if bulk is not None:
+        if any((command, queue, file, env, max_run_time, artifact, run_at, options, task_id, wait)):
+            fail("--bulk has whole definitions: only --deadline may be given with it", USAGE)
+        create_all(_read(bulk), deadline, as_json, root_url)
+        return
     with wrong_input():
         if file is not None:
             if command or queue or env or max_run_time or artifact or run_at or options:
@@ -306,37 +319,5 @@ def attempts(task_id: TaskIds, as_json: AsJson = False, root_url: RootUrl = None
     run(work())
 
 
-@task.command("list")
-def list_tasks(
-    task_id: Annotated[list[str] | None, typer.Argument(metavar="TASK_ID", help="Tasks to list.")] = None,
-    group: Annotated[str | None, typer.Option(metavar="GROUP_ID", help="All tasks of this group.")] = None,
-    as_json: AsJson = False,
-    root_url: RootUrl = None,
-) -> None:
-    """List tasks: those of a group, or those named."""
-    if (group is None) == (not task_id):
-        fail("expected either --group GROUP_ID or task ids", USAGE)
-    client = connect(Queue, root_url)
-    found = run(_list(client, group, task_id or []))
-    if as_json:
-        for status, task in found:
-            typer.echo(json.dumps({"status": status.to_wire(), "task": task.to_wire()}))
-    else:
-        out().print(show.task_table(found))
-    missing = set(task_id or []) - {status.task_id for status, _ in found}
-    if missing:
-        fail(f"not found: {', '.join(sorted(missing))}")
-
-
-async def _list(
-    client: Queue, group: str | None, task_ids: list[str]
-) -> list[tuple[TaskStatus, TaskDefinition]]:
-    async with client:
-        if group is not None:
-            return [(entry.status, entry.task) async for entry in client.list_task_group(group)]
-        statuses, tasks = await asyncio.gather(client.statuses(task_ids), client.tasks(task_ids))
-        return [
-            (statuses[task_id], tasks[task_id])
-            for task_id in task_ids
-            if task_id in statuses and task_id in tasks
-        ]
+task.command("list")(list_tasks)
+task.command()(delete)

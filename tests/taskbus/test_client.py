@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from schemas.bulk import RunReport, TaskToCreate
+from schemas.search import DeleteTasksRequest, SearchTasksRequest
 from schemas.task import TaskStatus
 from taskbus.client import Queue
 from taskbus.service import ServiceClient
@@ -203,6 +204,28 @@ EXTENSIONS: list[tuple[str, Call, str, Any, Any]] = [
         "POST /runs/report",
         {"reports": [{"taskId": TASK_ID, "runId": 0, "outcome": "completed"}]},
         {"reports": [{"taskId": TASK_ID, "runId": 0, "state": "completed"}]},
+    ),
+    (
+        "createTasks fast",
+        lambda q: q.create_new_tasks([TaskToCreate(task_id=TASK_ID, task=DEFINITION)]),
+        "POST /tasks/bulk",
+        {"tasks": [{"taskId": TASK_ID, "task": DEFINITION.to_wire()}], "mode": "fast"},
+        {"count": 1},
+    ),
+    (
+        "searchTasks",
+        lambda q: q.search_tasks_page(SearchTasksRequest(states=("failed",), order="time"), limit=3),
+        "POST /tasks/list?limit=3",
+        {"states": ["failed"], "order": "time", "descending": False},
+        {"tasks": [], "continuationToken": "next"},
+    ),
+    ("deleteTask", lambda q: q.delete_task(TASK_ID), f"DELETE /task/{TASK_ID}", None, STATUS.body),
+    (
+        "deleteTasks",
+        lambda q: q.delete_tasks(DeleteTasksRequest(all=True)),
+        "POST /tasks/delete",
+        {"all": True},
+        {"deleted": 3, "skipped": 1},
     ),
 ]
 

@@ -334,3 +334,96 @@ class TestList:
         result = run("task", "list", *arguments)
         assert result.exit_code == 2
         assert "either --group GROUP_ID or task ids" in result.stderr
+
+    def test_a_filter_reaches_the_server_and_the_limit_ends_the_list(self, run: Run) -> None:
+        entry = {"status": samples.status(), "task": samples.definition()}
+        with server_in_thread(Answer(body={"tasks": [entry, entry], "continuationToken": "next"})) as server:
+            result = run(
+                *("task", "list", "--json", "--root-url", server.url, "--limit", "2", "--newest"),
+                *("--state", "failed", "--state", "exception", "--queue", "prov/type"),
+                *("--kind", "mail", "--priority", "high", "--tag", "os=linux", "--tag", "label=a=b"),
+            )
+        assert [json.loads(line) for line in result.stdout.splitlines()] == [entry, entry]
+        (request,) = server.seen
+        assert request.target == "/api/queue/v1/tasks/list?limit=2"
+        assert json.loads(request.body) == {
+            "states": ["failed", "exception"],
+            "taskQueueIds": ["prov/type"],
+            "kinds": ["mail"],
+            "priorities": ["high"],
+            "tagsAll": {"os": "linux", "label": "a=b"},
+            "order": "time",
+            "descending": True,
+        }
+
+    @pytest.mark.parametrize(
+        "arguments", [["--state", "done"], ["--tag", "os"], ["--group", "x", "--kind", "y"]]
+    )
+    def test_a_filter_of_another_form_is_refused(self, run: Run, arguments: list[str]) -> None:
+        assert run("task", "list", *arguments).exit_code == 2
+
+
+class TestDelete:
+    def test_each_named_task_is_deleted(self, run: Run) -> None:
+        with server_in_thread(answer("completed"), answer("failed", OTHER_ID)) as server:
+            result = run("task", "delete", TASK_ID, OTHER_ID, "--root-url", server.url)
+        assert [request.method for request in server.seen] == ["DELETE", "DELETE"]
+        assert result.stdout == f"{TASK_ID} deleted, it was completed\n{OTHER_ID} deleted, it was failed\n"
+
+    def test_what_fits_is_deleted_until_there_is_no_more(self, run: Run) -> None:
+        parts = [
+            Answer(body={"deleted": 10_000, "skipped": 0, "continuationToken": "next"}),
+            Answer(body={"deleted": 5, "skipped": 2}),
+        ]
+        with server_in_thread(*parts) as server:
+            result = run("task", "delete", "--state", "completed", "--root-url", server.url)
+        assert [request.target.partition("?")[2] for request in server.seen] == ["", "continuationToken=next"]
+        assert result.stdout == "10005 deleted, 2 left alone as they run\n"
+
+    @pytest.mark.parametrize("arguments", [[], ["--all", TASK_ID], ["--all", "--state", "completed"]])
+    def test_what_to_delete_must_be_said(self, run: Run, arguments: list[str]) -> None:
+        result = run("task", "delete", *arguments)
+        assert result.exit_code == 2
+        assert "--all" in result.stderr
+
+
+class TestBulk:
+    LINE: Final = {
+        "taskQueueId": "demo/local",
+        "payload": {},
+        "metadata": {**METADATA, "source": "https://s"},
+    }
+
+    def test_the_tasks_of_a_file_are_created_together(self, run: Run, tmp_path: Path) -> None:
+        named = {"taskId": OTHER_ID, "task": self.LINE}
+        file = tmp_path / "tasks.jsonl"
+        file.write_text(f"{json.dumps(self.LINE)}\n\n{json.dumps(named)}\n")
+        made = [{"taskId": TASK_ID, "created": True}, {"taskId": OTHER_ID, "uniqueSkippedAsDuplicate": True}]
+        with server_in_thread(Answer(body={"tasks": made})) as server:
+            result = run("task", "create", "--bulk", str(file), "--root-url", server.url)
+        assert result.stdout.splitlines() == [TASK_ID, f"{OTHER_ID} exists, the task is a duplicate of it"]
+        first, second = json.loads(server.seen[0].body)["tasks"]
+        assert re.fullmatch(SLUGID_PATTERN, first["taskId"])
+        assert second["taskId"] == OTHER_ID
+        assert {"created", "deadline"} <= first["task"].keys()
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("", "got none"),
+            ("{}\nno", "line 1"),
+            ('{"task": 1}', "line 1"),
+            ("[1]", "line 1 is no JSON object"),
+        ],
+    )
+    def test_a_line_that_is_no_task_is_named(self, run: Run, tmp_path: Path, text: str, words: str) -> None:
+        file = tmp_path / "tasks.jsonl"
+        file.write_text(text)
+        result = run("task", "create", "--bulk", str(file))
+        assert result.exit_code == 2
+        assert words in result.stderr
+
+    def test_nothing_else_may_be_said_about_the_tasks_of_a_file(self, run: Run) -> None:
+        result = run("task", "create", "--bulk", "x", "--queue", "demo/local")
+        assert result.exit_code == 2
+        assert "only --deadline" in result.stderr
