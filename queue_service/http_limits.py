@@ -60,7 +60,13 @@ class LimitedProtocol(HttpToolsProtocol):
             raise HeadTooLarge
         self._unfinished = 0
         super().on_headers_complete()
-        self.headers = []  # for trailers, which must not reach a request that is under way
+        if not (self.parser.should_upgrade() and self._should_upgrade()):  # which is asked again
+            self.headers = []  # for trailers, which must not reach a request that is under way
+
+    def handle_websocket_upgrade(self) -> None:
+        if self._watch is not None:  # a WebSocket is idle as long as it answers pings
+            self._watch.cancel()
+        super().handle_websocket_upgrade()
 
     def on_body(self, body: bytes) -> None:
         self._unfinished = 0
