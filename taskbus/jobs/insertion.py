@@ -9,6 +9,7 @@ from schemas.durations import parse_duration
 from schemas.ids import slugid
 from schemas.queue import CreateTaskRequest
 from schemas.task import Priority, Requires
+from schemas.times import parse_time
 from taskbus.jobs.job import Job
 from taskbus.jobs.options import Duration, JobOptions
 from taskbus.tasks import DEFAULT_OWNER, DEFAULT_SOURCE
@@ -43,11 +44,20 @@ class InsertOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Insertion:
-    """A job that is to be inserted, with the id its task will have."""
+    """A job that is to be inserted, with the id its task will have.
+
+    Raises TypeError for an option that does not exist.
+    """
 
     job: Job
     options: InsertOptions = field(default_factory=InsertOptions)
-    task_id: str = field(default_factory=slugid)
+    task_id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        if unknown := self.options.keys() - InsertOptions.__annotations__.keys():
+            known = ", ".join(InsertOptions.__annotations__)
+            raise TypeError(f"{min(unknown)}: there is no such option of an insertion; there are {known}")
+        object.__setattr__(self, "task_id", self.options.get("task_id") or slugid())
 
     @classmethod
     def of(cls, given: "Job | Insertion", options: InsertOptions) -> "Insertion":
@@ -56,8 +66,7 @@ class Insertion:
             if options:
                 raise TypeError("an Insertion has its options already")
             return given
-        chosen = options.get("task_id")
-        return cls(given, options) if chosen is None else cls(given, options, chosen)
+        return cls(given, options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +91,7 @@ def job_task(
     payload: Mapping[str, Any], options: JobOptions, given: InsertOptions, now: datetime
 ) -> CreateTaskRequest:
     """The task of a job with this payload. Raises as :func:`task_of`."""
-    start = max(now, given.get("run_at", now))
+    start = max(now, parse_time(given["run_at"])) if "run_at" in given else now
     deadline = start + parse_duration(given.get("deadline", options.deadline))
     members: dict[str, Any] = {
         **options.extensions,

@@ -203,6 +203,14 @@ async def test_an_insertion_is_neither_empty_nor_larger_than_a_transaction(numbe
             await bus.insert_many([SendInvoice(customer=1)] * number)
 
 
+async def test_an_option_that_does_not_exist_is_refused() -> None:
+    async with testing.bus() as bus:
+        with pytest.raises(TypeError, match=r"run_on: there is no such option .* task_id, run_at"):
+            await bus.insert(SendInvoice(customer=1), run_on=bus.clock.now())  # type: ignore[call-arg]
+        with pytest.raises(ValueError, match="with a zone"):
+            await bus.insert(SendInvoice(customer=1), run_at=bus.clock.now().replace(tzinfo=None))
+
+
 async def test_insert_middleware_sees_all_jobs_once_and_hooks_see_each() -> None:
     log: list[Any] = []
 
