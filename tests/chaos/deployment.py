@@ -14,7 +14,7 @@ from tests.e2e.programs import Program, Programs
 from tests.servers.processes import free_port
 
 CLAIM_TIMEOUT: Final = 3.0
-RELAY_LEASE: Final = 1.0
+RELAY_LEASE: Final = 2.0
 SETTINGS: Final[dict[str, Any]] = {
     "claim_timeout": CLAIM_TIMEOUT,
     "relay_lease": RELAY_LEASE,

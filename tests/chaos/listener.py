@@ -29,12 +29,14 @@ class Listener:
         self._queue = queue
         self._changed = asyncio.Event()
 
-    async def news(self, timeout: float) -> None:
-        """Wait for the next delivery, or for so long."""
-        self._changed.clear()
+    async def news(self, timeout: float) -> bool:
+        """Wait for the next delivery, or for so long; whether there was one since this was asked last."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._changed.wait()
+        told = self._changed.is_set()
+        self._changed.clear()
+        return told
 
     async def run(self) -> None:
         """For ever."""

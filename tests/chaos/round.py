@@ -28,7 +28,9 @@ RECOVER_SECONDS: Final = 10.0
 ENOUGH: Final = 0.95
 """Of the throughput before the faults."""
 SETTLE_SECONDS: Final = 60.0
-"""For all tasks to end, and for all messages to be heard."""
+"""For all tasks to end."""
+SILENT_SECONDS: Final = 60.0
+"""After so long without any message, what was not heard is lost; late is not lost."""
 LOOK: Final = 0.1
 CONTEXT: Final = 250
 """Characters."""
@@ -147,8 +149,10 @@ class Round:
             if all(status.state in ENDED for status in self._statuses):
                 break
             await asyncio.sleep(LOOK)
-        while self._judge().deliveries(self._heard()) and time.monotonic() < until:
-            await self._listener.news(timeout=1.0)
+        silent_since = time.monotonic()
+        while self._judge().deliveries(self._heard()) and time.monotonic() < silent_since + SILENT_SECONDS:
+            if await self._listener.news(timeout=1.0):
+                silent_since = time.monotonic()
             await asyncio.sleep(LOOK)
 
     def _sum_up(self, seconds: float) -> None:
