@@ -1,9 +1,9 @@
 """Taskbus for programs: the client of a task queue, workers, and short ways to define tasks.
 
 Create tasks with :class:`Queue` and :func:`command_task` or :func:`task_definition`; work on them with
-:class:`Worker`, or attach an :class:`AttachedWorker` that is handed :class:`Work`. :class:`Auth` says who may
-do what, :class:`Index` finds tasks by names. To listen to what
-happens, use the package ``events``.
+:class:`Worker`, or attach an :class:`AttachedWorker` that is handed :class:`Work`. Work that is a class with
+typed arguments and a function is a job: see :mod:`taskbus.jobs`. :class:`Auth` says who may do what,
+:class:`Index` finds tasks by names. To listen to what happens, use the package ``events``.
 """
 
 from importlib import import_module
