@@ -10,11 +10,12 @@ from queue_service.loops.schedule import Loops
 from queue_service.store.database import Database
 from queue_service.store.signals import OutboxFilled, QueueFilled, Signal, TasksResolved, TimerSet
 from tests.core.samples import DEADLINE, EXPIRES, NOW, new_ids, task
+from tests.core.states import LATER, MILLISECOND
 from tests.memory_blobs import MemoryBlobs
 from tests.operations.queue import LIMITS, Queue, creation
 from tests.store.manual_clock import ManualClock
 
-A, B = new_ids(2)
+A, B, C, D = new_ids(4)
 
 
 @pytest.fixture
@@ -79,6 +80,18 @@ async def test_what_has_expired_is_deleted(loops: Loops, queue: Queue, clock: Ma
     assert await queue.task(A) is None
 
 
+async def test_what_comes_due_gets_in_line(loops: Loops, queue: Queue, clock: ManualClock) -> None:
+    await queue.given(
+        task("scheduled pending", task_id=A, available_at=LATER), task(task_id=B, available_at=LATER)
+    )
+    clock.move_to(LATER - MILLISECOND)
+    assert await loops.delays.run_once() == 0
+    clock.move_to(LATER)
+    assert await loops.delays.run_once() == 2
+    assert await queue.states(A, B) == ["pending", "pending"]
+    assert await queue.told() == [f"task-pending {A} 0", f"task-pending {B} 0"]
+
+
 # Each wakes by its signal
 
 
@@ -113,10 +126,11 @@ class Nudged:
         (TimerSet("claim", NOW), [("claim expiry", NOW)]),
         (TimerSet("deadline", NOW), [("deadlines", NOW + LIMITS.deadline_delay)]),
         (TimerSet("expiry", NOW), [("expiry", NOW + LIMITS.expiry_grace)]),
+        (TimerSet("delay", NOW), [("delays", NOW)]),
         (QueueFilled("prov/type"), []),
         (OutboxFilled(), []),
     ],
-    ids=["end", "claim", "deadline", "expiry", "queue", "outbox"],
+    ids=["end", "claim", "deadline", "expiry", "delay", "queue", "outbox"],
 )
 async def test_a_signal_wakes_its_loop_when_it_is_due(
     sqlite_database: Database, monkeypatch: pytest.MonkeyPatch, signal: Signal, nudges: list[object]
@@ -130,16 +144,22 @@ async def test_a_signal_wakes_its_loop_when_it_is_due(
 async def test_loops_mean_to_wake_when_the_next_thing_is_due(
     loops: Loops, queue: Queue, clock: ManualClock
 ) -> None:
-    await queue.given(task("scheduled running", task_id=A), task("scheduled completed", task_id=B))
+    await queue.given(
+        task("scheduled running", task_id=A),
+        task("scheduled completed", task_id=B),
+        task("scheduled pending", task_id=C, available_at=LATER),
+        task(task_id=D, available_at=LATER + MILLISECOND),
+    )
     asked = {
         loop.name: await loop._next_due()
-        for loop in (loops.claims, loops.deadlines, loops.expiry)
+        for loop in (loops.claims, loops.delays, loops.deadlines, loops.expiry)
         if loop._next_due is not None
     }
     stored = await queue.task(A)
     assert stored is not None
     assert asked == {
         "claim expiry": stored.runs[0].taken_until,
+        "delays": LATER,
         "deadlines": DEADLINE + LIMITS.deadline_delay,
         "expiry": EXPIRES + LIMITS.expiry_grace,
     }
