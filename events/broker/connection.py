@@ -58,6 +58,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         """Output that must not leave while the journal cannot be written."""
         self._deadline: asyncio.TimerHandle | None = None
         self._ticker: asyncio.TimerHandle | None = None
+        self._frame_timer: asyncio.TimerHandle | None = None
 
     # -- called by the event loop -----------------------------------------------------------------------
 
@@ -95,7 +96,7 @@ class ClientConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._admitted:
             return
-        for timer in (self._deadline, self._ticker):
+        for timer in (self._deadline, self._ticker, self._frame_timer):
             if timer is not None:
                 timer.cancel()
         self._session.lost()
@@ -179,6 +180,7 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def _after_input(self) -> None:
+        self._watch_frame()
         self._read_or_wait()
         self._owner.worked()
 
@@ -188,11 +190,25 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._session.tick()
             self._ticker = self._loop.call_later(interval / 2, self._tick)
 
+    def _watch_frame(self) -> None:
+        """A client that sends a frame byte by byte would hold its place for ever, heartbeats or not."""
+        if self._frame_timer is None and self._session.mid_frame:
+            seconds = self._owner.limits.frame_seconds
+            self._frame_timer = self._loop.call_later(seconds, self._frame_due, self._session.progress)
+
+    def _frame_due(self, progress: int) -> None:
+        self._frame_timer = None
+        if self._session.mid_frame and self._session.progress == progress:
+            self._too_slow()
+        else:
+            self._watch_frame()
+
     def _set_deadline(self) -> None:
         self._deadline = self._loop.call_later(self._owner.limits.handshake_seconds, self._too_slow)
 
     def _too_slow(self) -> None:
         logger.warning(
-            "connection dropped: the client did not answer in time", extra={"peer": self._session.peer}
+            "connection dropped: the client did not answer or finish a frame in time",
+            extra={"peer": self._session.peer},
         )
         self.abort()

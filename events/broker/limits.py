@@ -35,3 +35,5 @@ class BrokerLimits:
     """Proposed to clients; the client's answer rules. 0 proposes none."""
     handshake_seconds: float = 10.0
     """For the handshake, and for the client's answer to a close."""
+    frame_seconds: float = 60.0
+    """For a frame to arrive as a whole, once it has begun."""

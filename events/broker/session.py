@@ -65,6 +65,8 @@ class Session:
         """Not read until publishers may go on."""
         self.promised = False
         self.consumer_count = 0
+        self.progress = 0
+        """Grows with the frames that were handled."""
         self.backlog = 0
         """Bytes the socket has not taken yet; the owner keeps it up to date."""
         self._password = password
@@ -94,6 +96,11 @@ class Session:
         """False while reading more would only fill memory."""
         return not self.blocked and self._output_size + self.backlog <= self._replies_limit
 
+    @property
+    def mid_frame(self) -> bool:
+        """Has the client begun a frame, and is the rest awaited?"""
+        return bool(self._input) and self.wants_input
+
     def receive(self, data: bytes) -> None:
         """Take bytes from the client, handle the frames that are complete. b"" goes on where it stopped."""
         self._heard = True
@@ -104,6 +111,7 @@ class Session:
             data = bytes(self._input)
             self._input.clear()
         position = self._handle(data)
+        self.progress += position
         if position < len(data) and self.state is not State.FINISHED:
             self._input += data[position:]
 

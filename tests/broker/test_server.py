@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pamqp import header
+from pamqp import frame, header
 from pamqp.commands import Basic, Connection, Queue
 
 import events.broker
@@ -123,6 +123,21 @@ async def test_a_client_that_does_not_shake_hands_is_dropped() -> None:
         await peer.control.expect(Connection.Start)
         with pytest.raises(Closed):
             await peer.control.receive()
+
+
+async def test_a_client_that_does_not_finish_a_frame_is_dropped() -> None:
+    """Another byte now and then does not help."""
+    async with (
+        Broker(limits=BrokerLimits(frame_seconds=0.05)) as broker,
+        connected(broker.url) as patient,
+        connected(broker.url) as slow,
+    ):
+        publish = frame.marshal(Basic.Publish(routing_key="q"), 1)
+        slow.write(publish[:6])
+        slow.write(publish[6:9])
+        with pytest.raises((Closed, OSError)):
+            await slow.control.receive()
+        await (await patient.open()).settled()
 
 
 async def test_a_client_that_has_shaken_hands_may_take_its_time() -> None:
