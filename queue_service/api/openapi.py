@@ -24,7 +24,10 @@ _REFUSALS: Final = {
     410: "It has expired and will be deleted",
     413: "The body is too large",
     422: "It cannot be read in this format",
+    424: "The worker says that the work failed",
+    502: "The worker that had the work is gone",
     503: "The service cannot do this now; try again",
+    504: "No worker did the work in time",
 }
 _NO_ARTIFACT: Final = "NoArtifact424"
 _SECURITY: Final = {
@@ -76,7 +79,7 @@ def openapi(apis: Iterable[Api], version: str) -> dict[str, Any]:
         "components": {
             "schemas": definitions.get("$defs", {}),
             "responses": {
-                _refusal_name(status): _refusal(status, text, known[ErrorResponse, "serialization"])
+                f"Refused{status}": _refusal(status, text, known[ErrorResponse, "serialization"])
                 for status, text in _REFUSALS.items()
             }
             | {_NO_ARTIFACT: _no_artifact()},
@@ -195,13 +198,13 @@ def _refusals(endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.body is not None:
         statuses.add(413)
     return {
-        str(status): {"$ref": f"#/components/responses/{_refusal_name(status)}"}
+        str(status): {"$ref": f"#/components/responses/{_refusal_name(endpoint, status)}"}
         for status in sorted(statuses.union(endpoint.refuses))
     }
 
 
-def _refusal_name(status: int) -> str:
-    return _NO_ARTIFACT if status == 424 else f"Refused{status}"
+def _refusal_name(endpoint: Endpoint, status: int) -> str:
+    return _NO_ARTIFACT if status == 424 and endpoint.redirects else f"Refused{status}"
 
 
 def _no_artifact() -> dict[str, Any]:

@@ -142,7 +142,7 @@ HOOKS_ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         handler=HooksApi.trigger_hook_with_token,
         input=shapes.TriggerHookRequest,
         output=shapes.TriggerHookResponse,
-        refuses=(401,),
+        tests_credentials=True,
     ),
     Endpoint(
         name="listLastFires",

@@ -12,6 +12,7 @@ from queue_service.features.hooks import store
 from queue_service.features.hooks.api import HooksApi
 from queue_service.features.hooks.clockwork import Clockwork
 from queue_service.features.hooks.endpoints import HOOKS_ENDPOINTS
+from queue_service.features.hooks.examples import EXAMPLES
 from queue_service.features.hooks.firing import Firing
 from queue_service.features.hooks.on_message import MessageHandler
 from queue_service.features.hooks.queues import HookQueues
@@ -26,6 +27,7 @@ HOOKS_API: Final = Api(
     "Hooks",
     "Creates tasks from templates: by a call, by messages of the broker, or by the clock.",
     [Section(HooksApi, HOOKS_ENDPOINTS), MONITORING],
+    examples=EXAMPLES,
 )
 
 

@@ -26,6 +26,7 @@ WORK_ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         input=shapes.CreateWorkRequest,
         output=shapes.WorkResponse,
         refuses=(409, 424, 502, 504),
+        creates=True,
     ),
     Endpoint(
         name="listWork",

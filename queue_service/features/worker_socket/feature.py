@@ -14,6 +14,7 @@ from queue_service.features.feature import Feature, Parts, Running
 from queue_service.features.worker_socket import operations, store
 from queue_service.features.worker_socket.api import WorkApi
 from queue_service.features.worker_socket.endpoints import WORK_ENDPOINTS
+from queue_service.features.worker_socket.examples import EXAMPLES
 from queue_service.features.worker_socket.gateway import Gateway
 from queue_service.features.worker_socket.items import terms_of
 from queue_service.features.worker_socket.outcomes import Outcomes
@@ -30,6 +31,7 @@ WORK_API: Final = Api(
     "Attached work",
     "Items of work for workers that attach by a WebSocket, at `/api/work/v1/queue`.",
     [Section(WorkApi, WORK_ENDPOINTS), MONITORING],
+    examples=EXAMPLES,
 )
 _LIST: Final = [endpoint for endpoint in WORK_ENDPOINTS if endpoint.name == "listWork"]
 
