@@ -45,7 +45,10 @@ class ClaimedRun:
     what the task's scopes allow.
     """
 
-    def __init__(self, claim: TaskClaimResponse, clock: Clock) -> None:
+    def __init__(
+        self, claim: TaskClaimResponse, clock: Clock, freed: Callable[[], None] = lambda: None
+    ) -> None:
+        self._freed = freed
         self.task_id: str = claim.status.task_id
         self.run_id: int = claim.run_id
         self.task: TaskDefinition = claim.task
@@ -61,6 +64,14 @@ class ClaimedRun:
         self._origin = clock.time()
         self.renewed = True
         """Whether the claim is renewed; set it to False to let the queue take the run back when it ends."""
+
+        self.takes_place = True
+        """Whether it counts among the runs that its worker may have at once."""
+
+    def give_up_place(self) -> None:
+        """Let the worker take another run beside this one."""
+        self.takes_place = False
+        self._freed()
 
     @property
     def payload(self) -> JsonObject:

@@ -137,7 +137,7 @@ class Worker:
         failures = 0
         while not self._stopping.is_set():
             self._freed.clear()
-            free = self._concurrency - len(self._attempts)
+            free = self._free()
             if free == 0:
                 await self._unless_stopped(self._freed.wait())
                 continue
@@ -162,13 +162,18 @@ class Worker:
             if not claims and self._clock.time() - asked < SHORTEST_POLL:
                 await self._unless_stopped(self._clock.sleep(SHORTEST_POLL))
 
+    def _free(self) -> int:
+        """How many more runs there may be; those that gave up their places count no more, up to as many."""
+        given_up = sum(not attempt.run.takes_place for attempt in self._attempts.values())
+        return self._concurrency - len(self._attempts) + min(given_up, self._concurrency)
+
     async def _claim(self, tasks: int) -> tuple[TaskClaimResponse, ...]:
         return await self._queue.claim_work(
             self._task_queue_id, worker_group=self._worker_group, worker_id=self._worker_id, tasks=tasks
         )
 
     def _begin(self, claim: TaskClaimResponse) -> None:
-        run = ClaimedRun(claim, self._clock)
+        run = ClaimedRun(claim, self._clock, self._freed.set)
         attempt = Attempt(run, self._queue, self._handler, clock=self._clock, jitter=self._jitter)
         life = attempt.give_back() if self._stopping.is_set() else attempt.execute()
         task = asyncio.create_task(life, name=f"run {run!r}")

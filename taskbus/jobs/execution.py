@@ -41,7 +41,7 @@ class Executor:
     """Works on claimed runs that are jobs: a handler for ``taskbus.worker.Worker``.
 
     ``timeout`` (seconds, None for no limit) is that of types which have none of their own; a handler that has
-    not ended ``stuck_after`` seconds after it is stuck.
+    not ended ``stuck_after`` seconds after it is stuck, and with ``replace_stuck`` gives up its place.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Executor:
         clock: Clock,
         timeout: float | None,
         stuck_after: float,
+        replace_stuck: bool = False,
         middleware: Sequence[WorkMiddleware] = (),
         hooks: Sequence[Hook] = (),
         on_error: ErrorHandler | None = None,
@@ -59,6 +60,7 @@ class Executor:
         self._clock = clock
         self._timeout = timeout
         self._stuck_after = stuck_after
+        self._replace_stuck = replace_stuck
         self._middleware = middleware
         self._hooks = hooks
         self._on_error = on_error
@@ -152,6 +154,8 @@ class Executor:
             "%r is stuck: %g s after its time limit its handler has not ended", run, self._stuck_after
         )
         run.claimed.renewed = False
+        if self._replace_stuck:
+            run.claimed.give_up_place()
         _emit(hooks, Metric("job.stuck", 1, {"kind": run.kind}))
 
     async def _end(self, run: Run, registered: Registered | None, error: BaseException | None) -> End:

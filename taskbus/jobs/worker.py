@@ -46,8 +46,8 @@ class Worker:
     It takes jobs from the queues of the types it knows, ``concurrency`` at once from each; ``queues`` names
     others, or other numbers. An attempt may take ``timeout`` (-1 is no limit) unless its type says otherwise;
     after that its handler is cancelled, and ``stuck_after`` later it is given up, and the queue takes the job
-    back. ``on_error`` is told of errors and may cancel the job. ``middleware`` and ``hooks`` are around all
-    types; they come before those of a type.
+    back; with ``replace_stuck`` its place is taken by another job. ``on_error`` is told of errors and may
+    cancel the job. ``middleware`` and ``hooks`` are around all types; they come before those of a type.
 
     :meth:`stop` ends :meth:`run` in order: nothing more is claimed, handlers have ``soft_stop``, then they
     are cancelled, and what has not ended 5 s later is given back without them.
@@ -62,6 +62,7 @@ class Worker:
         queues: Mapping[str, int] | None = None,
         timeout: Duration = "60s",
         stuck_after: Duration = "10s",
+        replace_stuck: bool = False,
         soft_stop: Duration = "30s",
         worker_group: str = "jobs",
         worker_id: str | None = None,
@@ -76,6 +77,7 @@ class Worker:
                 raise ValueError(f"concurrency: expected at least 1, got {number}")
         self._timeout = None if timeout == UNLIMITED else parse_duration(timeout).total_seconds()
         self._stuck_after = parse_duration(stuck_after).total_seconds()
+        self._replace_stuck = replace_stuck
         self._soft_stop = parse_duration(soft_stop).total_seconds()
         self._worker_group = worker_group
         self._worker_id = worker_id
@@ -118,6 +120,7 @@ class Worker:
             clock=clock,
             timeout=self._timeout,
             stuck_after=self._stuck_after,
+            replace_stuck=self._replace_stuck,
             middleware=self._middleware,
             hooks=self._hooks,
             on_error=self._on_error,

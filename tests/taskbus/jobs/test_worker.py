@@ -152,6 +152,38 @@ async def test_the_claim_of_a_stuck_handler_is_not_renewed(
     assert queue.reports() == []
 
 
+@pytest.mark.parametrize("replace", [True, False])
+async def test_another_job_takes_the_place_of_a_stuck_one_if_that_is_wanted(
+    queue: ScriptedQueue, start: Start, clock: ManualClock, replace: bool
+) -> None:
+    begun, stuck, release = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    class Watch(Hook):
+        def metric_emit(self, metric: Metric) -> None:
+            if metric.name == "job.stuck":
+                stuck.set()
+
+    async def handle(job: SendInvoice, run: Run) -> None:
+        begun.set()
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+
+    queue.give(claimed(SendInvoice(customer=1)))
+    worker = worker_of(handle, concurrency=1, hooks=[Watch()], replace_stuck=replace)
+    async with start(worker):
+        await begun.wait()
+        await clock.pass_by(60)
+        await clock.pass_by(10)
+        await stuck.wait()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert queue.count("claim") == (2 if replace else 1)
+        release.set()
+
+
 async def test_a_refusal_of_one_queue_ends_the_worker_after_its_jobs(
     queue: ScriptedQueue, start: Start
 ) -> None:
