@@ -5,6 +5,7 @@ import importlib
 import json
 import pkgutil
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic_core import core_schema
 
 import schemas
 from schemas.base import Request, RequestUnion, Wire
+from schemas.durations import seconds_of
 
 
 class WireSchema(GenerateJsonSchema):
@@ -23,6 +25,9 @@ class WireSchema(GenerateJsonSchema):
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
+
+    def encode_default(self, dft: Any) -> Any:
+        return seconds_of(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         if schema.get("default", ...) is None:
