@@ -477,8 +477,9 @@ async def test_a_caller_that_waits_is_told_that_there_is_no_worker(
     assert "no worker for task: tag" in reply.json()["message"]
 
 
-async def test_an_item_is_created_once_for_its_id(work: AttachedWork) -> None:
+async def test_an_item_is_created_once_for_its_id(work: AttachedWork, clock: ManualClock) -> None:
     task_id = await work.create()
+    clock.advance(seconds=1)
     assert await work.create(taskId=task_id) == task_id
     reply = await work.call("POST", "/tasks", {"name": "tag", "taskId": task_id, "data": 1})
     assert (reply.status, reply.json()["code"]) == (409, "RequestConflict")

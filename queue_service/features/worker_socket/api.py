@@ -1,5 +1,6 @@
 """The handlers of the work API (A.10)."""
 
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -54,7 +55,8 @@ class WorkApi:
         work, now = call.body, self._clock.now()
         call.require(name=work.name)
         try:
-            request = items.task_of(work, now, self._limits.max_deadline)
+            created = await self._created(work.task_id, now)
+            request = items.task_of(work, created, self._limits.max_deadline)
         except ValidationError as error:
             raise schema_violations(error) from None
 
@@ -73,6 +75,14 @@ class WorkApi:
             return Answer(202, WorkResponse.trusted(status=task.status()))
         output = await outcomes.output_of(self._database, ended, work.name)
         return Answer(200, WorkResponse.trusted(status=ended.status(), output=output))
+
+    async def _created(self, task_id: str | None, now: datetime) -> datetime:
+        """When the item was created first: a repeat of the call stands for the same item (G-4)."""
+        if task_id is None:
+            return now
+        async with self._database.read() as connection:
+            known = (await tasks.definitions(connection, [task_id])).get(task_id)
+        return now if known is None else known.created
 
     async def list_work(self, call: Call[None]) -> Any:
         """Of all gateways; progress and data are known of this process's own connections."""
