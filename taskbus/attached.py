@@ -247,7 +247,7 @@ class AttachedWorker:
         if not fitting:
             raise LookupError(f"no handler takes the item {item.name} with {item.attrs}")
         handler = max(fitting, key=lambda task: len(task.filter)).handler
-        if inspect.iscoroutinefunction(handler):
+        if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__):
             return await handler(item)
         outcome = await asyncio.get_running_loop().run_in_executor(self._threads, handler, item)
         return await outcome if inspect.isawaitable(outcome) else outcome

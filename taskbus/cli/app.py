@@ -19,6 +19,7 @@ MODULES: Final = {
     "listen": "taskbus.cli.listen",
     "task": "taskbus.cli.task",
     "job": "taskbus.cli.job",
+    "work": "taskbus.cli.work",
     "artifact": "taskbus.cli.artifact",
     "queue": "taskbus.cli.queue",
     "index": "taskbus.cli.index",

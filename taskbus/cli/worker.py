@@ -1,7 +1,7 @@
 """``taskbus worker``: run the commands of tasks on this machine."""
 
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -22,12 +22,33 @@ DRAIN: Final = "5s"
 
 
 def worker(
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="COMMAND…", help="With --attach: what is run for each item.")
+    ] = None,
     queue: Annotated[
         str | None, typer.Option(metavar="PROVISIONER/TYPE", help="The task queue to take commands from.")
     ] = None,
     jobs: Annotated[
         str | None,
         typer.Option(metavar="MODULE:NAME", help="Work on jobs instead, with this taskbus.jobs.Worker."),
+    ] = None,
+    attach: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Attach to the server there, and run COMMAND for items of work."),
+    ] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="With --attach: what it takes. Repeatable.")
+    ] = None,
+    filter: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE,…",
+            help="With --attach: only items whose attribute has one of the values. Repeatable.",
+        ),
+    ] = None,
+    capacity: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="With --attach: how many items at once; 4 if left out."),
     ] = None,
     concurrency: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="How many commands may run at once; 4 if left out.")
@@ -58,13 +79,19 @@ def worker(
     ] = None,
     root_url: RootUrl = None,
 ) -> None:
-    """Run the commands of tasks, or the jobs of a program of yours.
+    """Run the commands of tasks, a command for each item of attached work, or the jobs of a program of yours.
 
     A task's payload has command (a list, or a string for sh), env, maxRunTime (seconds) and artifacts (a list
     of name, path, and type: file or directory), which are uploaded together with the log.
 
     It calls as the client in TASKCLUSTER_CLIENT_ID and TASKCLUSTER_ACCESS_TOKEN, which needs the scopes
     queue:claim-work:PROVISIONER/TYPE and queue:worker-id:GROUP/ID.
+
+    With --attach it is handed items over a WebSocket. COMMAND finds an item as JSON on its standard input and
+    its id in TASKBUS_TASK_ID; its output, JSON or text, is the answer. Another exit status than 0 is an error
+    with the end of the standard error output. It needs the scopes work:attach:NAME.
+
+    Example: taskbus worker --attach http://127.0.0.1:8080 --task tag --filter cloud=aws,gcp -- ./tag.sh
 
     With --jobs it runs the worker that a module of yours defines, which says what it needs.
 
@@ -73,15 +100,23 @@ def worker(
     """
     configure_logging(logging.INFO)
     with wrong_input():
-        client = Queue(root_url)
-        if jobs is not None:
+        if attach is not None:
+            others_given = (queue, jobs, concurrency, worker_group, worker_id, task_folders)
+            if any(option is not None for option in others_given):
+                raise ValueError("--attach: only --task, --filter, --capacity and --drain go with it")
+            drain_seconds = parse_duration(drain or DRAIN).total_seconds()
+            work = _work_on_items(attach, command or (), task or (), filter or (), capacity, drain_seconds)
+        elif any((command, task, filter, capacity)):
+            raise ValueError("COMMAND, --task, --filter and --capacity need --attach URL")
+        elif jobs is not None:
             others = (queue, concurrency, worker_group, worker_id, drain, task_folders)
             if any(option is not None for option in others):
                 raise ValueError("--jobs: only --root-url may be given with it, the worker says the rest")
-            work = _work_on_jobs(client, jobs)
+            work = _work_on_jobs(Queue(root_url), jobs)
         else:
             if queue is None:
-                raise ValueError("expected --queue PROVISIONER/TYPE, or --jobs MODULE:NAME")
+                raise ValueError("expected --queue PROVISIONER/TYPE, --attach URL, or --jobs MODULE:NAME")
+            client = Queue(root_url)
             drain_seconds = parse_duration(drain or DRAIN).total_seconds()
             handler = CommandHandler(client.root_url, artifacts=RunArtifacts(client), folders=task_folders)
             work = _work(
@@ -101,6 +136,24 @@ def _work_on_jobs(client: Queue, reference: str) -> Coroutine[Any, Any, bool]:
     from taskbus.cli import job_worker
 
     return job_worker.work(client, job_worker.find_worker(reference))
+
+
+def _work_on_items(
+    root_url: str,
+    command: Sequence[str],
+    names: Sequence[str],
+    filters: Sequence[str],
+    capacity: int | None,
+    drain: float,
+) -> Coroutine[Any, Any, bool]:
+    from taskbus.attached_command import ItemCommand
+    from taskbus.cli import attached_worker
+
+    if not command:
+        raise ValueError("COMMAND: expected what is run for each item, behind --")
+    handler = ItemCommand(command)
+    worker = attached_worker.attached(root_url, names, filters, capacity, drain, handler)
+    return attached_worker.work(worker, handler, names)
 
 
 async def _work(
