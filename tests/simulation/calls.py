@@ -11,6 +11,7 @@ from queue_service.api.queue import QueueApi
 from queue_service.core.errors import QueueError
 from queue_service.operations.batching import Overloaded
 from queue_service.store.database import StoreUnavailable
+from schemas.attempts import CompletionReport, FailureReport
 from schemas.queue import (
     ChangeTaskPriorityRequest,
     ClaimWorkRequest,
@@ -103,6 +104,10 @@ def _body(request: Request) -> Any:
             return ClaimWorkRequest.model_validate({**worker, "tasks": request.wanted})
         case "claim_task":
             return TaskClaimRequest.model_validate(worker)
+        case "report_completed":
+            return CompletionReport()
+        case "report_failed":
+            return FailureReport()
         case "report_exception":
             return TaskExceptionRequest.model_validate({"reason": request.word})
         case "change_task_priority" | "change_task_group_priority":
