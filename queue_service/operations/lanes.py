@@ -35,8 +35,9 @@ from schemas.task import PRIORITIES
 from schemas.task_queues import TaskQueueLimits
 from schemas.times import from_ms
 
+FEW: Final = 4
 LANES: Final = 256
-"""Lanes that are looked into at once; while all of them are shut, the next ones follow."""
+"""A claim looks into as many lanes as it wants runs; while all of them prove full, into many more at once."""
 LOOKS: Final = 16
 MOVED: Final = 500
 """Runs that one claim puts into their lanes, when a task queue has got limits with another key."""
@@ -63,10 +64,12 @@ async def pick(
     look = _Look(tx, task_queue_id, limits)
     await look.measure(look.caps)
     share = limits.fair_share or 0.0
+    size = min(max(wanted, FEW), LANES)
     for _ in range(LOOKS):
-        served, more = await look.serve(wanted, lambda: draw() < share)
+        served, more = await look.serve(wanted, size, lambda: draw() < share)
         if served or not more:
             return served
+        size = LANES
     return []
 
 
@@ -143,9 +146,9 @@ class _Look:
             self._levels[bucket] = levels[name]
             self.room[name] = levels[name].room(bucket)
 
-    async def serve(self, wanted: int, by_age: Callable[[], bool]) -> tuple[list[Task], bool]:
+    async def serve(self, wanted: int, size: int, by_age: Callable[[], bool]) -> tuple[list[Task], bool]:
         """Runs of the next lanes, and of what waits beside them; whether another look may find more."""
-        turns = await lanes.lock_next(self._tx, self._queue, LANES)
+        turns = await lanes.lock_next(self._tx, self._queue, size)
         outdated = [lane for lane in turns if is_outdated(lane, self._limits)]
         if outdated:
             await self._dissolve(outdated)
@@ -156,7 +159,7 @@ class _Look:
         found = await tasks.lock_free(self._tx, names)
         served = await self.start([found[name] for name in names if name in found and found[name].in_line])
         await self._leave(sources, all_taken=len(served) == len(names))
-        more = len(turns) == LANES and not any(self.room[cap.name] <= 0 for cap in self.caps)
+        more = len(turns) == size and not any(self.room[cap.name] <= 0 for cap in self.caps)
         return served, more
 
     async def start(self, started: Sequence[Task]) -> list[Task]:

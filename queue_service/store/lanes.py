@@ -127,11 +127,13 @@ MEMBERS: Final = (
     .limit(_limit)
     .with_for_update(of=tasks, skip_locked=True)
 )
-_served = Rows("served", lane=Text, priority=SmallInteger, turn=BigInteger, shut_until=BigInteger)
+_served = Rows(
+    "served", task_queue_id=Text, lane=Text, priority=SmallInteger, turn=BigInteger, shut_until=BigInteger
+)
 SERVE: Final = (
     update(task_lanes)
     .values({name: _served.c[name] for name in ("priority", "turn", "shut_until")})
-    .where(task_lanes.c.task_queue_id == _queue_id, task_lanes.c.lane == _served.c.lane)
+    .where(task_lanes.c.task_queue_id == _served.c.task_queue_id, task_lanes.c.lane == _served.c.lane)
 )
 DELETE: Final = delete(task_lanes).where(
     task_lanes.c.task_queue_id == _queue_id, task_lanes.c.lane.in_(select(_lanes.c.each))
@@ -284,6 +286,7 @@ async def serve(tx: Tx, task_queue_id: str, served: Sequence[Served]) -> None:
     if served:
         rows = (
             {
+                "task_queue_id": task_queue_id,
                 "lane": each.lane,
                 "priority": each.priority,
                 "turn": each.turn,
@@ -291,7 +294,7 @@ async def serve(tx: Tx, task_queue_id: str, served: Sequence[Served]) -> None:
             }
             for each in served
         )
-        await _run(tx, SERVE, task_queue_id, **_served.parameters(rows))
+        await tx.connection.execute(SERVE, _served.parameters(rows))
 
 
 async def delete_served(tx: Tx, task_queue_id: str, lanes: Sequence[str]) -> None:

@@ -131,7 +131,10 @@ HOT: Final[dict[str, Hot]] = {
     ),
     "lanes SERVE": Hot(
         lanes.SERVE,
-        {"of_queue": "prov/type3", "served": '[{"lane": "l", "priority": 1, "turn": 1, "shut_until": 0}]'},
+        {
+            "served": '[{"task_queue_id": "prov/type3", "lane": "lane3", "priority": 1, "turn": 1,'
+            ' "shut_until": 0}]'
+        },
         {"sqlite_autoindex_task_lanes_1"},
         {"task_lanes_pkey"},
     ),
