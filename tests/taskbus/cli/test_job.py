@@ -126,7 +126,7 @@ class TestWorker:
             (["--jobs", "os:sep"], "--jobs: expected sep in os to be a taskbus.jobs.Worker, got '/'"),
             (["--jobs", "os:nothing"], "got None"),
             (["--jobs", "os:sep", "--queue", "a/b"], "--jobs: only --root-url may be given with it"),
-            ([], "expected --queue PROVISIONER/TYPE, or --jobs MODULE:NAME"),
+            ([], "expected --queue PROVISIONER/TYPE, --attach URL, or --jobs MODULE:NAME"),
         ],
     )
     def test_what_is_no_worker_is_refused(self, run: Run, options: list[str], problem: Any) -> None:
