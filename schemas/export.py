@@ -6,7 +6,6 @@ import json
 import pkgutil
 from collections.abc import Iterator
 from datetime import timedelta
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from pydantic_core import core_schema
 
 import schemas
 from schemas.base import Request, RequestUnion, Wire
-from schemas.durations import seconds_of
 from schemas.durations import seconds_of
 
 
@@ -27,9 +25,6 @@ class WireSchema(GenerateJsonSchema):
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
-
-    def encode_default(self, dft: Any) -> Any:
-        return seconds_of(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
 
     def encode_default(self, dft: Any) -> Any:
         return seconds_of(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
