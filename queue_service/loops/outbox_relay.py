@@ -74,6 +74,7 @@ class OutboxRelay:
         self._lease_until = 0.0
         self._retries = Retries()
         self._barriers_are_known = False
+        self._refusing = False
         self._alarm = OutboxAlarm(threshold or Threshold())
         self._look_at = 0.0
         self.published = self.refused = self.losses = 0
@@ -173,6 +174,7 @@ class OutboxRelay:
         try:
             await self._publish(sequencer)
             left = sequencer.left
+            self._expect_refused(sequencer)
         finally:
             faults.point("outbox.published")
             await self._settle(sequencer.confirmed, left)
@@ -194,17 +196,26 @@ class OutboxRelay:
         confirmed = set(sequencer.confirmed)
         tried = [row for row in sequencer.rows if row.set_aside]
         self._retries.tried(self._time(), again, len(tried), sum(row.id in confirmed for row in tried))
-        added = [row for row in sequencer.left if not row.set_aside]
+        added = _new(sequencer.left)
         if added:
-            if not self._retries.some:
-                logger.warning(
-                    "the broker refused messages; they are set aside and tried again, the others go on",
-                    refused=len(sequencer.refused),
-                    first_id=added[0].id,
-                    advice="look for a full queue with overflow=reject-publish bound to these exchanges",
-                )
             self._retries.added(self._time())
+        self._refusing = self._retries.some
         return len(confirmed) + len(added)
+
+    def _expect_refused(self, sequencer: Sequencer) -> None:
+        """Rows are about to be set aside. Known before the commit, whose outcome may stay unknown."""
+        added = _new(sequencer.left)
+        if not added:
+            return
+        self._retries.added(self._time())
+        if not self._refusing:
+            self._refusing = True
+            logger.warning(
+                "the broker refused messages; they are set aside and tried again, the others go on",
+                refused=len(sequencer.refused),
+                first_id=added[0].id,
+                advice="look for a full queue with overflow=reject-publish bound to these exchanges",
+            )
 
     async def _publish(self, sequencer: Sequencer) -> None:
         """Send what is ready and, as confirms come in, what becomes ready.
@@ -333,3 +344,8 @@ class OutboxRelay:
     @staticmethod
     def _time() -> float:
         return asyncio.get_running_loop().time()
+
+
+def _new(left: Sequence[OutboxRow]) -> list[OutboxRow]:
+    """Those of the rows that were not confirmed that are not set aside yet."""
+    return [row for row in left if not row.set_aside]

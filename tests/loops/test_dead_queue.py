@@ -14,6 +14,7 @@ from events.publisher import Publisher
 from queue_service.loops.outbox_relay import OutboxRelay
 from queue_service.store.database import Database
 from tests.loops.outbox_rows import aside, record, waiting
+from tests.loops.test_outbox_relay import time_flies
 
 QUEUE_BYTES: Final = 200_000
 PARTS: Final = 10
@@ -56,8 +57,8 @@ async def test_a_queue_that_nobody_consumes_holds_up_its_own_tasks_only(
         assert len(await aside(sqlite_database)) == PARTS * EACH - ready
 
         await dead.consume(lambda message: None, no_ack=True)
+        time_flies(relay)
         while await waiting(sqlite_database):
-            await asyncio.sleep(relay._retries.wait(relay._time()))
             await relay.run_once()
         await relay.stop()
         await connection.close()
