@@ -107,6 +107,21 @@ async def test_a_worker_never_waits_for_its_batch_to_fill() -> None:
     assert await Worker(desk_for(Runs(here=2)), 32).got() == 2
 
 
+async def test_a_worker_that_does_not_wait_is_answered_behind_a_long_line_of_those_that_do() -> None:
+    desk = desk_for(Runs())
+    line = await waiting(desk, MAX_REQUESTS + 1)
+    assert await Worker(desk, seconds=0).got() == 0
+    assert not any(worker.call.done() for worker in line)
+    desk.close()
+
+
+async def test_a_worker_that_does_not_wait_gets_what_those_before_it_leave() -> None:
+    runs = Runs(here=5)
+    desk = desk_for(runs)
+    first, second, third = Worker(desk, 3), Worker(desk, 1000, seconds=0), Worker(desk, 1, seconds=0)
+    assert [await worker.got() for worker in (first, second, third)] == [3, 2, 0]
+
+
 async def test_a_waiting_worker_is_woken_by_the_commit() -> None:
     runs = Runs()
     desk = desk_for(runs)
