@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 from benchmarks import (
     access,
     artifacts,
+    attached,
     bulk,
     create,
     depth,
@@ -46,6 +47,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "idle": idle.run,
     "roles": roles.run,
     "artifacts": artifacts.run,
+    "attached": attached.run,
     "kv": kv.run,
 }
 
