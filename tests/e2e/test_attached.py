@@ -183,8 +183,8 @@ async def test_the_items_of_a_gateway_that_is_killed_are_done_elsewhere_and_once
     taskbus: Programs, postgres_database_url: str
 ) -> None:
     settings = {"database_url": postgres_database_url, "amqp_url": "", "claim_timeout": 2}
-    killed = await taskbus.serve(**settings)
-    other = await taskbus.api(**settings)
+    other = await taskbus.serve(**settings)
+    killed = await taskbus.api(**settings)
     done: list[str] = []
     all_done = asyncio.Event()
 
@@ -203,7 +203,6 @@ async def test_the_items_of_a_gateway_that_is_killed_are_done_elsewhere_and_once
         had = [(await take(mute))["task_id"] for _ in created]
         assert sorted(had) == sorted(created)
         await killed.kill()
-        await taskbus.loops(**settings)
         async with attached(work, AttachedTask("count", count)), asyncio.timeout(60):
             await all_done.wait()
         ended = [await queue.status(task_id) for task_id in created]
