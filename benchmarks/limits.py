@@ -47,17 +47,18 @@ CREWS = (Crew("claims of 32", 4, 32), Crew("single claims", 8, 1))
 
 async def run(environment: Environment, *, quick: bool) -> Section:
     section = Section("Claims under limits by key", METHOD, notes=[TARGET])
+    tasks = KEYS if quick else TASKS
     for variant in (POSTGRES, SQLITE):
         async with environment.service(variant) as service:
             for crew in CREWS:
                 runs: dict[str, list[Quantities]] = {case: [] for case in CASES}
-                for number in range(2 if quick else 5):
+                for number in range(1 if quick else 5):
                     for place, case in enumerate(CASES):
                         worker_type = f"limits-{crew.wanted}-{place}-{number}"
-                        await in_own_process(partial(prepare, service.port, case, worker_type))
+                        await in_own_process(partial(prepare, service.port, case, worker_type, tasks))
                         await service.drained()
-                        claiming = partial(claim_all, service.port, crew, worker_type)
-                        runs[case].append((await loaded(service, claiming, {})).quantities(TASKS))
+                        claiming = partial(claim_all, service.port, crew, worker_type, tasks)
+                        runs[case].append((await loaded(service, claiming, {})).quantities(tasks))
                 for case in CASES:
                     section.add(f"{variant}, {crew.name}, {case}", runs[case])
     for variant in (POSTGRES, SQLITE):
@@ -68,47 +69,47 @@ async def run(environment: Environment, *, quick: bool) -> Section:
     return section
 
 
-def prepare(port: int, case: str, worker_type: str) -> Load:
+def prepare(port: int, case: str, worker_type: str, tasks: int) -> Load:
     """Create the tasks, and set the limits of their task queue; run this in a process of its own."""
 
     async def run() -> Load:
         async with Connections(port, 1) as opened:
-            return await measured(opened, lambda: _prepare(opened.all[0], case, worker_type))
+            return await measured(opened, lambda: _prepare(opened.all[0], case, worker_type, tasks))
 
     return run_loop(run)
 
 
-async def _prepare(connection: Connection, case: str, worker_type: str) -> None:
+async def _prepare(connection: Connection, case: str, worker_type: str, tasks: int) -> None:
     if case == OF_QUEUE:
         queue = quote(f"{PROVISIONER}/{worker_type}", safe="")
         path = f"{BASE}/task-queues/{queue}/limits"
         await connection.call(request_bytes("PUT", path, json.dumps(LIMIT).encode()))
-    for call in _create_calls(worker_type, {"limits": LIMIT} if case == OF_TASKS else {}):
+    for call in _create_calls(worker_type, tasks, {"limits": LIMIT} if case == OF_TASKS else {}):
         await connection.call(call)
 
 
-def _create_calls(worker_type: str, members: dict[str, Any]) -> Iterator[bytes]:
+def _create_calls(worker_type: str, count: int, members: dict[str, Any]) -> Iterator[bytes]:
     tasks = [
         {"taskId": task_id, "task": {**task, "tags": {"customer": str(number % KEYS)}, **members}}
-        for number, (task_id, task) in enumerate(definitions(TASKS, worker_type))
+        for number, (task_id, task) in enumerate(definitions(count, worker_type))
     ]
-    for start in range(0, TASKS, BULK):
+    for start in range(0, count, BULK):
         body = json.dumps({"tasks": tasks[start : start + BULK]}, separators=(",", ":")).encode()
         yield request_bytes("POST", f"{BASE}/tasks/bulk", body)
 
 
-def claim_all(port: int, crew: Crew, worker_type: str) -> Load:
+def claim_all(port: int, crew: Crew, worker_type: str, tasks: int) -> Load:
     """Claim every task; run this in a process of its own."""
 
     async def run() -> Load:
         async with Connections(port, crew.workers) as opened:
-            return await measured(opened, lambda: _claim_all(opened.all, crew, worker_type))
+            return await measured(opened, lambda: _claim_all(opened.all, crew, worker_type, tasks))
 
     return run_loop(run)
 
 
-async def _claim_all(connections: Sequence[Connection], crew: Crew, worker_type: str) -> None:
-    remaining = TASKS
+async def _claim_all(connections: Sequence[Connection], crew: Crew, worker_type: str, tasks: int) -> None:
+    remaining = tasks
     done = asyncio.get_running_loop().create_future()
 
     async def work(number: int, connection: Connection) -> None:

@@ -132,6 +132,12 @@ def buckets_of(lane: str, limits: TaskQueueLimits) -> tuple[Bucket, ...]:
     return tuple(_bucket(part, limits) for part in json.loads(lane))
 
 
+def slots_of(lane: str) -> list[str]:
+    """The names of the buckets of which a running run of this lane holds a slot."""
+    parts = json.loads(lane)
+    return [_name(*(part[:3] if part[0] == "runs" else part)) for part in parts if part[0].endswith("runs")]
+
+
 def caps_of(limits: TaskQueueLimits) -> tuple[Bucket, ...]:
     """What every run of the task queue counts against: the limits without key."""
     concurrency, rate = limits.concurrency, limits.rate

@@ -40,7 +40,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
-from queue_service.core.lanes import Level, Tokens
+from queue_service.core.lanes import Level, Tokens, slots_of
 from queue_service.core.turns import Waiting
 from queue_service.store.database import Tx
 from queue_service.store.rows import Rows
@@ -204,6 +204,10 @@ TAKE_SLOTS: Final = (
     )
     .on_conflict_do_nothing()
 )
+_freed = Rows("freed", task_queue_id=Text, bucket=Text, task_id=Text)
+FREE_SLOTS: Final = delete(run_slots).where(
+    tuple_(run_slots.c.task_queue_id, run_slots.c.bucket, run_slots.c.task_id).in_(select(*_freed.columns))
+)
 LEVELS: Final = select(rate_buckets.c.bucket, rate_buckets.c.spent, rate_buckets.c.counted_at).select_from(
     _buckets.join(
         rate_buckets,
@@ -362,6 +366,17 @@ async def take_slots(tx: Tx, task_queue_id: str, taken: Iterable[tuple[str, str]
     rows = [{"bucket": bucket, "task_id": task_id} for bucket, task_id in taken]
     if rows:
         await _run(tx, TAKE_SLOTS, task_queue_id, **_taken.parameters(rows))
+
+
+async def free_slots(tx: Tx, ended: Iterable[tuple[str, str, str]]) -> None:
+    """Forget the slots of runs that have ended: of this task queue, in this lane, of this task."""
+    rows = [
+        {"task_queue_id": queue, "bucket": bucket, "task_id": task_id}
+        for queue, lane, task_id in ended
+        for bucket in slots_of(lane)
+    ]
+    if rows:
+        await tx.connection.execute(FREE_SLOTS, _freed.parameters(rows))
 
 
 async def levels(tx: Tx, task_queue_id: str, buckets: Sequence[Tokens]) -> dict[str, Level]:

@@ -213,11 +213,14 @@ async def _note_lanes(tx: Tx, changes: Iterable[Change]) -> None:
     """Tell lanes of runs that came to wait in them, and of runs that have ended and made room."""
     arrived: dict[tuple[str, str], int] = {}
     left: set[tuple[str, str]] = set()
+    ended: list[tuple[str, str, str]] = []
     for change in changes:
         task = change.after
         if not task.lane:
             continue
         lane = (task.task_queue_id, task.lane)
+        if change.makes_room:
+            ended.append((*lane, task.task_id))
         if task.in_line:
             priority = PRIORITIES.index(task.priority)
             arrived[lane] = min(arrived.get(lane, priority), priority)
@@ -225,6 +228,7 @@ async def _note_lanes(tx: Tx, changes: Iterable[Change]) -> None:
             left.add(lane)
     await lanes.fill(tx, arrived)
     await lanes.open_again(tx, left - arrived.keys())
+    await lanes.free_slots(tx, ended)
 
 
 def _announce(tx: Tx, changes: Iterable[Change]) -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 
 from queue_service.core import transitions
 from queue_service.core.errors import RequestConflict
@@ -14,6 +15,7 @@ from queue_service.operations import claims, controls, lanes
 from queue_service.operations.claims import Claimed
 from queue_service.operations.tasks import TaskCall
 from queue_service.store.database import Database
+from queue_service.store.tables import run_slots, task_lanes
 from schemas.task_queues import TaskQueueLimits
 from tests.core.samples import DEADLINE, new_ids
 from tests.operations.queue import LIMITS, QUEUE_ID, Queue, creation, report, request
@@ -119,6 +121,17 @@ async def jobs_past_deadline(queue: Queue) -> None:
         deadline=deadline,
     )
     assert len(await claimed(queue)) == 1
+
+
+async def test_runs_that_have_ended_leave_nothing_behind(queue: Queue) -> None:
+    await limit(queue, concurrency={"limit": 1, "key": "{customer}"})
+    await jobs(queue, 1, 2, **ONE_EACH)
+    for item in await claimed(queue):
+        await queue.change(item.task.task_id, report("completed"))
+    assert await claimed(queue) == []
+    async with queue.database.read() as connection:
+        for table in (run_slots, task_lanes):
+            assert (await connection.execute(select(func.count()).select_from(table))).scalar() == 0
 
 
 async def test_limits_of_a_task_are_those_of_its_kind(queue: Queue) -> None:

@@ -180,6 +180,13 @@ HOT: Final[dict[str, Hot]] = {
         {"run_slots_pkey", "tasks_pkey"},
         sorts=True,
     ),
+    "lanes FREE_SLOTS": Hot(
+        lanes.FREE_SLOTS,
+        {"freed": '[{"task_queue_id": "prov/type3", "bucket": "bucket7", "task_id": "task100007"}]'},
+        {"sqlite_autoindex_run_slots_1"},
+        {"run_slots_pkey"},
+        sorts=True,
+    ),
     "lanes LEVELS": Hot(
         lanes.LEVELS,
         {"of_queue": "prov/type3", "buckets": BUCKETS},
