@@ -164,12 +164,17 @@ class OutboxRelay:
         """Publish one batch, forget what was confirmed and set aside what was not; how many rows that were.
 
         Raises BrokerUnavailable when the broker is lost; what was confirmed before is forgotten all the same.
+        Raises LeaseLost when another process publishes.
         """
         await self.connect()
+        if not await self._hold_lease():  # connecting may have taken longer than it lasts
+            raise LeaseLost
         if not self._barriers_are_known:
             await self._database.write(outbox.delete_orphans)
             self._barriers_are_known = True
         sequencer, again = await self._next_batch()
+        if not sequencer.rows:
+            return self._learn(sequencer, again)
         left: Sequence[OutboxRow] = ()
         try:
             await self._publish(sequencer)

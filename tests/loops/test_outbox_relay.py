@@ -512,3 +512,34 @@ async def test_a_process_whose_lease_ran_out_sends_nothing_more(
         await running
     assert publisher.keys == ["a1"]
     assert await waiting(postgres_database) == ["a2"]
+
+
+async def test_a_connection_that_takes_longer_than_the_lease_does_not_stand_in_the_way(
+    postgres_database: Database, publisher: ScriptedPublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a busy machine would lose the lease, disconnect and connect for ever."""
+    relay = OutboxRelay(postgres_database, publisher, "one", idle=LEASE)  # type: ignore[arg-type]
+    assert await relay._hold_lease()
+    await record(postgres_database, "a1")
+    connect = publisher.connect
+
+    async def slow_connect() -> None:
+        await connect()
+        relay._lease_until = 0.0
+
+    monkeypatch.setattr(publisher, "connect", slow_connect)
+    assert await relay.run_once() == 1
+    assert publisher.keys == ["a1"]
+
+
+async def test_the_points_of_a_crash_are_passed_only_with_messages(
+    sqlite_database: Database, publisher: ScriptedPublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed: list[str] = []
+    monkeypatch.setattr(outbox_relay.faults, "point", passed.append)
+    relay = OutboxRelay(sqlite_database, publisher, "one", idle=LEASE)  # type: ignore[arg-type]
+    assert await relay.run_once() == 0
+    assert passed == []
+    await record(sqlite_database, "a1")
+    assert await relay.run_once() == 1
+    assert passed == ["outbox.published", "outbox.deleted"]
