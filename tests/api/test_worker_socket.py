@@ -146,13 +146,38 @@ async def test_frames_that_say_nothing_leave_the_connection_up(work: AttachedWor
     await socket.hang_up()
 
 
-async def test_a_frame_that_is_no_json_is_a_connection_loss(work: AttachedWork) -> None:
+@pytest.mark.parametrize(
+    "frame",
+    ["{", r'{"data": "\ud800"}', r'{"\ud800": 1}', "[" * 1000 + "]" * 1000, "1" * 5000],
+    ids=["cut off", "half a character", "of a name", "deep", "endless number"],
+)
+async def test_a_frame_that_is_no_json_is_a_connection_loss(work: AttachedWork, frame: str) -> None:
     socket = await work.attached(TAG)
     await work.create()
     await socket.receive()
-    await socket.send("{")
+    await socket.send(frame)
     assert (await socket.closed()).code == 1007
     assert work.gateway.connections == {}
+
+
+@pytest.mark.parametrize(
+    ("members", "state"),
+    [
+        (r'"result": "done", "data": "\u0000"', "completed"),
+        (r'"result": "done", "data": [NaN, 1e999]', "completed"),
+        (r'"result": "error", "error": "a\u0000b"', "failed"),
+        (f'"result": "error", "error": "{"x" * 100_000}"', "failed"),
+    ],
+    ids=["NUL", "not a number", "NUL in an error", "long error"],
+)
+async def test_an_odd_answer_is_an_answer(work: AttachedWork, members: str, state: str) -> None:
+    socket = await work.attached(TAG)
+    task_id = await work.create()
+    await socket.receive()
+    await socket.send(f'{{"task_id": "{task_id}", {members}}}')
+    await socket.hang_up()
+    await work.settled()
+    assert await work.state(task_id) == state
 
 
 async def test_only_the_first_answer_counts_and_only_of_who_has_the_item(work: AttachedWork) -> None:

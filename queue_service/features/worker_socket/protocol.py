@@ -1,6 +1,5 @@
 """What a frame of a worker means: the protocols ``work.v1`` and ``work.v2`` (A.2, A.9)."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from queue_service.features.worker_socket.connection import DEFAULT_CAPACITY, V2
 from queue_service.features.worker_socket.matching import folded
@@ -89,7 +89,7 @@ def from_query(query: bytes) -> Registration | None:
 
 def token_of(text: str) -> str | None:
     """The token of an authorization frame; None for any other frame. Raises ValueError for no JSON."""
-    value = json.loads(text)
+    value = from_json(text)
     if not isinstance(value, dict) or value.get("kind") != "authorization":
         return None
     token = value.get("jwt")
@@ -102,7 +102,7 @@ def read(text: str, protocol: str) -> Frame | None:
     """What the frame says; None for one that says nothing. Raises BadFrame, and ValueError for no JSON."""
     if not text.strip():
         return None
-    value = json.loads(text)
+    value = from_json(text)
     if isinstance(value, list):
         if protocol == V2:
             raise BadFrame("UnknownFrame", "work.v2 registers with a frame of the kind `hello`")
