@@ -116,7 +116,8 @@ async def _claim_all(connections: Sequence[Connection], crew: Crew, worker_type:
         nonlocal remaining
         claim = claim_call(worker_type, f"worker-{number}", crew.wanted)
         while remaining:
-            remaining -= len(from_json(await connection.call(claim))["tasks"])
+            claimed = from_json(await connection.call(claim))["tasks"]
+            remaining -= len(claimed)
         if not done.done():
             done.set_result(None)
 
