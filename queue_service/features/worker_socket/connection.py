@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from queue_service.features.worker_socket.matching import Candidate, Description, folded
+from queue_service.features.worker_socket.matching import Description, folded
 from schemas.work import WorkDescription
 
 V1: Final = "work.v1"
@@ -59,10 +59,6 @@ class Connection:
             Description(folded(one.name), {key: frozenset(values) for key, values in one.filter.items()})
             for one in described
         ]
-
-    def candidate(self, reserved: int = 0) -> Candidate:
-        in_flight = len(self.in_flight) + reserved
-        return Candidate(self.worker_id, self.descriptions, in_flight, self.capacity, self.draining)
 
     def send(self, frame: dict[str, Any]) -> None:
         """Queue a frame. Who does not read what he is sent is cut off."""

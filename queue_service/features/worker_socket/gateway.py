@@ -17,9 +17,10 @@ from queue_service.core.task import Change, Task
 from queue_service.features.worker_socket import operations, store
 from queue_service.features.worker_socket.connection import V2, Connection, InFlight
 from queue_service.features.worker_socket.items import QUEUES, attrs_of, may_spill, name_of
-from queue_service.features.worker_socket.matching import Description, Full, choose, specificity
+from queue_service.features.worker_socket.matching import Description, least_busy, specificity, tiers
 from queue_service.features.worker_socket.operations import Dispatch, Dispatched
 from queue_service.operations import tasks as task_operations
+from queue_service.operations.batching import Batcher, Overloaded
 from queue_service.operations.tasks import Rule, TaskCall
 from queue_service.store import outbox, tasks
 from queue_service.store.database import Database, StoreUnavailable, Tx
@@ -37,6 +38,8 @@ TOPIC: Final = "work"
 PAGE: Final = 200
 MAX_LOOKED_AT: Final = 10_000
 """Waiting items of a name that one pass looks at."""
+MAX_TIERS: Final = 500
+"""Combinations of a name and attributes for which it is remembered who takes them."""
 LOOK_AGAIN_SECONDS: Final = 5.0
 PACE_SECONDS: Final = 0.002
 CHECK_SECONDS: Final = 1.0
@@ -66,9 +69,11 @@ class Gateway:
         self._stirred = asyncio.Event()
         self._others: Sequence[Description] = ()
         self._deferred: dict[str, float] = {}
+        self._tiers: dict[tuple[str, frozenset[tuple[str, str]]], list[tuple[int, list[Connection]]]] = {}
         self._told: list[Any] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._answers: set[asyncio.Task[None]] = set()
+        self._changes = Batcher[TaskCall, Task](self._change)
         database.subscribe(self._on_signal)
 
     # ---- life -----------------------------------------------------------------------------------------
@@ -109,10 +114,12 @@ class Gateway:
         told = [*self._descriptions(), *_told(connection)]
         await self._database.write(lambda tx: self._sign_on(tx, told, message))
         self.connections[connection.worker_id] = connection
+        self._tiers.clear()
         self.stir()
 
     async def redescribe(self, connection: Connection) -> None:
         """The connection takes other items now, or none; those under way stay."""
+        self._tiers.clear()
         self._freed(connection)
         await self._advertise()
 
@@ -120,6 +127,7 @@ class Gateway:
         """Forget a connection; what it has goes back in one transaction, to others at once (WL-1)."""
         if self.connections.pop(connection.worker_id, None) is None:
             return
+        self._tiers.clear()
         runs = {item.task_id: item.run_id for item in connection.in_flight.values()}
         connection.in_flight.clear()
         message = WorkerDetachedMessage.trusted(
@@ -214,18 +222,19 @@ class Gateway:
     async def _write_answer(self, item: InFlight, rule: Rule) -> None:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                (outcome,) = await self._database.write(
-                    lambda tx: task_operations.change(tx, [TaskCall(item.task_id, rule)])
-                )
-            except StoreUnavailable as error:
+                await self._changes.submit(TaskCall(item.task_id, rule))
+            except (StoreUnavailable, Overloaded) as error:
                 logger.warning("an answer waits for the database", task_id=item.task_id, reason=str(error))
                 await asyncio.sleep(attempt)
                 continue
-            if isinstance(outcome, QueueError):
+            except QueueError as error:
                 self.stale_results += 1
-                logger.info("an answer came too late", task_id=item.task_id, reason=outcome.message)
+                logger.info("an answer came too late", task_id=item.task_id, reason=error.message)
             return
         logger.error("an answer is lost; the item is handed out again", task_id=item.task_id)
+
+    async def _change(self, calls: Sequence[TaskCall]) -> list[Task | QueueError]:
+        return await self._database.write(lambda tx: task_operations.change(tx, calls))
 
     # ---- handing out ----------------------------------------------------------------------------------
 
@@ -279,22 +288,40 @@ class Gateway:
 
     def _worker_for(self, task: Task, reserved: dict[str, int]) -> str | None:
         attrs, name = attrs_of(task.tags), name_of(task)
-        candidates = [
-            connection.candidate(reserved.get(worker_id, 0))
-            for worker_id, connection in self.connections.items()
-        ]
-        try:
-            found = choose(candidates, name, attrs, spillover=may_spill(task))
-        except Full:
-            return None
+        found = self._free_for(name, attrs, reserved, spillover=may_spill(task))
         if found is None:
             return None
-        candidate, keys = found
+        connection, keys = found
         elsewhere = specificity(self._others, name, attrs)
         if elsewhere is not None and elsewhere > keys and not self._waited(task.task_id):
             return None
         self._deferred.pop(task.task_id, None)
-        return candidate.worker_id
+        return connection.worker_id
+
+    def _free_for(
+        self, name: str, attrs: dict[str, str], reserved: dict[str, int], *, spillover: bool
+    ) -> tuple[Connection, int] | None:
+        """The connection for such an item, and how specific it is; None while the item waits (WC-4)."""
+        for keys, fitting in self._tiers_of(name, attrs):
+            connection = least_busy(
+                (one, len(one.in_flight) + reserved.get(one.worker_id, 0), one.capacity) for one in fitting
+            )
+            if connection is not None:
+                return connection, keys
+            if not spillover:
+                return None
+        return None
+
+    def _tiers_of(self, name: str, attrs: dict[str, str]) -> list[tuple[int, list[Connection]]]:
+        """Who takes such an item. Known until a connection comes, goes or takes others: many are equal."""
+        key = name, frozenset(attrs.items())
+        found = self._tiers.get(key)
+        if found is None:
+            if len(self._tiers) >= MAX_TIERS:
+                self._tiers.clear()
+            present = [(one, one.descriptions) for one in self.connections.values() if not one.draining]
+            found = self._tiers[key] = tiers(present, name, attrs)
+        return found
 
     def _waited(self, task_id: str) -> bool:
         """Whether the item has waited long enough for a more specific worker elsewhere."""

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 Attrs = Mapping[str, str]
+Who = TypeVar("Who")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,25 +28,6 @@ class Description:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A connection, with what it takes and has."""
-
-    worker_id: str
-    descriptions: Sequence[Description]
-    in_flight: int
-    capacity: int
-    draining: bool = False
-
-    @property
-    def full(self) -> bool:
-        return self.in_flight >= self.capacity
-
-
-class Full(Exception):
-    """Every connection of the most specific tier is full: the item waits (WC-4)."""
-
-
 def folded(name: str) -> str:
     """The name as the second half of its task queue's id: names that fold alike are the same (WA-1)."""
     return name.lower().replace("_", "-")
@@ -56,24 +39,27 @@ def specificity(descriptions: Iterable[Description], name: str, attrs: Attrs) ->
     return max(found, default=None)
 
 
-def choose(
-    candidates: Sequence[Candidate], name: str, attrs: Attrs, *, spillover: bool = False
-) -> tuple[Candidate, int] | None:
-    """The connection for an item, of those in the order of their attaching, and how specific it is.
-
-    None when no connection takes the item. Raises Full.
-    """
-    tiers: dict[int, list[Candidate]] = {}
-    for candidate in candidates:
-        keys = None if candidate.draining else specificity(candidate.descriptions, name, attrs)
+def tiers(
+    described: Iterable[tuple[Who, Sequence[Description]]], name: str, attrs: Attrs
+) -> list[tuple[int, list[Who]]]:
+    """Who takes an item, in the order given, by the number of keys; the most specific first (WC-1)."""
+    found: dict[int, list[Who]] = {}
+    for who, descriptions in described:
+        keys = specificity(descriptions, name, attrs)
         if keys is not None:
-            tiers.setdefault(keys, []).append(candidate)
-    for keys in sorted(tiers, reverse=True):
-        free = [candidate for candidate in tiers[keys] if not candidate.full]
-        if free:
-            return min(free, key=lambda candidate: candidate.in_flight), keys
-        if not spillover:
-            raise Full
-    if tiers:
-        raise Full
-    return None
+            found.setdefault(keys, []).append(who)
+    return sorted(found.items(), key=lambda tier: -tier[0])
+
+
+def least_busy(loads: Iterable[tuple[Who, int, int]]) -> Who | None:
+    """Of those with their items and capacities, who has the fewest; the first of several (WC-2, WC-3).
+
+    None when all are full.
+    """
+    chosen, fewest = None, 0
+    for who, in_flight, capacity in loads:
+        if in_flight < capacity and (chosen is None or in_flight < fewest):
+            chosen, fewest = who, in_flight
+            if fewest == 0:
+                break
+    return chosen
