@@ -76,7 +76,11 @@ tasks = Table(
     Column("unique_until", Milliseconds, comment="when a task that has ended lets go of its key"),
     Column("since", Milliseconds, nullable=False, server_default="0", comment="when it got into its state"),
     Column(
-        "lane", Id, nullable=False, server_default="", comment="its runs wait there; '' when no limit by key"
+        "lane",
+        Id,
+        nullable=False,
+        server_default=text("''"),
+        comment="its runs wait there; '' when no limit by key",
     ),
 )
 Index(

@@ -31,7 +31,7 @@ def upgrade() -> None:
         sa.Column(
             "lane",
             ID,
-            server_default="",
+            server_default=sa.text("''"),
             nullable=False,
             comment="its runs wait there; '' when no limit by key",
         ),
