@@ -165,7 +165,7 @@ class Settings(BaseSettings):
     outbox_alert_age: float = Field(
         default=300,
         ge=1,
-        description="When an event has waited in the outbox for longer than these seconds, a warning says so.",
+        description="When an event has waited in the outbox for longer than these seconds, a warning tells.",
     )
     claim_timeout: float = Field(
         default=1200, gt=0, le=86400, description="Seconds a claim or reclaim lasts."
