@@ -39,7 +39,7 @@ class Background(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """How a process is. ``ready``: it can do what others want of it. No ``facts``: all is well."""
+    """How a process is. ``ready``: it can do what others want of it."""
 
     ready: bool
     facts: dict[str, Any]
@@ -85,9 +85,6 @@ class Health:
             logger.log(
                 logging.INFO if ready else logging.ERROR, "ready again" if ready else "not ready", **facts
             )
-        connected = self._broker is None or self._broker()
-        if ready and schema == OK and connected and not troubles:
-            return Condition(True, {})  # the answer of the wire, as long as there is nothing to say
         return Condition(ready, {"ready": ready, **facts})
 
     async def _store(self) -> tuple[str, str]:

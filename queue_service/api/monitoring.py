@@ -25,7 +25,8 @@ class Monitoring:
         if self._health is None:
             return {}
         condition = await self._health.look()
-        return Answer(200 if condition.ready else 503, condition.facts)
+        # `{}` is the answer of the wire (``queue-behaviour.md`` 1); the port of the metrics tells all.
+        return {} if condition.ready else Answer(503, condition.facts)
 
     async def version(self, call: Call[None]) -> dict[str, object]:
         return {

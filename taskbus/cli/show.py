@@ -130,7 +130,7 @@ def event_line(at: datetime, exchange: str, routing_key: str, event: object) -> 
         return line.append_text(_task_facts(event))
     if isinstance(event, Message):
         facts = event.to_wire()
-        del facts["version"]
+        facts.pop("version", None)
         return line.append("  ".join(f"{key}={value}" for key, value in facts.items()))
     return line.append(f"{routing_key}  {event}")
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import pytest
 import schemathesis
+import schemathesis.specs.openapi.semantic_pool
 from hypothesis import find
 from schemathesis import Case
 

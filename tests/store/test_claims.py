@@ -74,7 +74,7 @@ async def test_only_pending_runs_are_picked(database: Database) -> None:
         database,
         *(replace(state, task_id=key) for key, state in states.items()),
     )
-    pending = [key for key, state in states.items() if state.state == "pending"]
+    pending = [key for key, state in states.items() if state.in_line]
     assert sorted(await picked(database)) == pending
 
 

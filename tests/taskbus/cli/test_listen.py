@@ -55,7 +55,8 @@ class TestBindings:
         }
 
     def test_all_leaves_out_what_a_filter_cannot_apply_to(self) -> None:
-        assert {name for name, _ in bound("all", task_queue_id="prov/type")} == ROUTED_EXCHANGES
+        of_queues = {"queue-paused", "queue-resumed"}
+        assert {name for name, _ in bound("all", task_queue_id="prov/type")} == ROUTED_EXCHANGES | of_queues
         assert {name for name, _ in bound("all", routes=("ci.#",))} == ROUTED_EXCHANGES
 
     def test_several_routes_are_alternatives(self) -> None:
@@ -165,7 +166,10 @@ class TestOutput:
         assert "task-completed" in line
         wire = event.to_wire()
         about = wire.get("status", wire)
-        names = ("taskId", "taskGroupId", "clientId", "roleId")
+        names = (
+            *("taskId", "taskGroupId", "clientId", "roleId", "taskQueueId"),
+            *("hookId", "workerId", "key", "namespace"),
+        )
         assert next(about[name] for name in names if name in about) in line
 
     def test_a_line_shows_when_what_where_and_by_whom(self, capsys: pytest.CaptureFixture[str]) -> None:
