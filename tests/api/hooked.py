@@ -9,11 +9,12 @@ from pydantic import SecretStr
 from queue_service.api.app import Application
 from queue_service.core.access import Role
 from queue_service.features.feature import Parts
+from queue_service.features.firing.sandbox import Sandbox
+from queue_service.features.firing.task_maker import TaskMaker
 from queue_service.features.hooks.clockwork import Clockwork
 from queue_service.features.hooks.feature import HOOKS, HOOKS_API
 from queue_service.features.hooks.firing import Firing
 from queue_service.features.hooks.on_message import MessageHandler
-from queue_service.features.hooks.sandbox import Sandbox
 from queue_service.operations import first_start, roles
 from queue_service.settings import Settings
 from schemas.ids import slugid
@@ -57,7 +58,8 @@ class RunningHooks(Neighbour):
         super().__init__(queue, HOOKS_API, application)
         self.queue = queue
         self.sandbox = Sandbox()
-        self.firing = Firing(queue.database, settings.limits(), self.sandbox, unrestricted=settings.no_auth)
+        maker = TaskMaker(queue.database, settings.limits(), self.sandbox, unrestricted=settings.no_auth)
+        self.firing = Firing(queue.database, maker)
         self.messages = MessageHandler(queue.database, self.firing, self.sandbox)
         self.clockwork = Clockwork(queue.database, self.firing, slugid)
 

@@ -11,11 +11,11 @@ from queue_service.api.endpoint import Answer, Call
 from queue_service.api.paging import page_of
 from queue_service.core.errors import AuthenticationFailed, InputError, InsufficientScopes, ResourceNotFound
 from queue_service.core.task import Task
+from queue_service.features.firing.sandbox import Sandbox
 from queue_service.features.hooks import definitions, store
 from queue_service.features.hooks.definitions import NewId
 from queue_service.features.hooks.firing import Firing, Occasion
 from queue_service.features.hooks.hook import Fire, Hook, Key, check_definition, hook_not_found
-from queue_service.features.hooks.sandbox import Sandbox
 from queue_service.store import tasks
 from queue_service.store.database import Database
 from schemas.hooks import (

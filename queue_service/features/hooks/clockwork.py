@@ -1,19 +1,13 @@
 """The clock that fires hooks: each date of a schedule once, whichever process comes first (section 6)."""
 
 from datetime import datetime
-from typing import Final
 
+from queue_service.features.firing.scheduler import BATCH, scheduler
 from queue_service.features.hooks import store
 from queue_service.features.hooks.definitions import TOPIC, NewId
 from queue_service.features.hooks.firing import Firing, Occasion, Prepared, told
 from queue_service.features.hooks.hook import Hook
-from queue_service.loops.loop import Loop
-from queue_service.loops.schedule import idle
 from queue_service.store.database import Database, Tx
-from queue_service.store.signals import Signal, TopicStirred
-
-BATCH: Final = 100
-IDLE_SECONDS: Final = 5
 
 
 class Clockwork:
@@ -23,15 +17,7 @@ class Clockwork:
         self._database = database
         self._firing = firing
         self._new_id = new_id
-        self.loop = Loop(
-            "hooks",
-            database.clock,
-            self.run_once,
-            batch=BATCH,
-            idle=idle(database, IDLE_SECONDS),
-            next_due=self._next_date,
-        )
-        database.subscribe(self._on_signal)
+        self.loop = scheduler("hooks", TOPIC, database, self.run_once, self._next_date)
 
     async def run_once(self) -> int:
         """Fire the hooks that are due; how many there were. Raises StoreUnavailable, having done nothing."""
@@ -59,10 +45,6 @@ class Clockwork:
     async def _next_date(self) -> datetime | None:
         async with self._database.read() as connection:
             return await store.next_date(connection)
-
-    def _on_signal(self, signal: Signal) -> None:
-        if signal == TopicStirred(TOPIC):
-            self.loop.nudge()
 
 
 def _occasion(hook: Hook) -> Occasion:

@@ -8,6 +8,8 @@ from typing import Final
 from queue_service.api.endpoint import Api, Section
 from queue_service.api.monitoring import MONITORING
 from queue_service.features.feature import Feature, Parts, Running
+from queue_service.features.firing.sandbox import Sandbox
+from queue_service.features.firing.task_maker import TaskMaker
 from queue_service.features.hooks import store
 from queue_service.features.hooks.api import HooksApi
 from queue_service.features.hooks.clockwork import Clockwork
@@ -16,7 +18,6 @@ from queue_service.features.hooks.examples import EXAMPLES
 from queue_service.features.hooks.firing import Firing
 from queue_service.features.hooks.on_message import MessageHandler
 from queue_service.features.hooks.queues import HookQueues
-from queue_service.features.hooks.sandbox import Sandbox
 from queue_service.store.database import Tx
 from schemas.ids import slugid
 
@@ -34,8 +35,10 @@ HOOKS_API: Final = Api(
 @asynccontextmanager
 async def _open(parts: Parts) -> AsyncIterator[Running]:
     sandbox = Sandbox()
-    firing = Firing(parts.database, parts.settings.limits(), sandbox, unrestricted=parts.settings.no_auth)
-    denied = parts.settings.denied_exchanges
+    settings = parts.settings
+    maker = TaskMaker(parts.database, settings.limits(), sandbox, unrestricted=settings.no_auth)
+    firing = Firing(parts.database, maker)
+    denied = settings.denied_exchanges
     async with AsyncExitStack() as stack:
         stack.push_async_callback(sandbox.close)
         if parts.amqp_url is not None:

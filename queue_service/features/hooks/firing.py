@@ -6,36 +6,26 @@ So a scheduled date creates its task exactly once, however many processes look a
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import structlog
 from pydantic_core import to_json
 
-from queue_service.api.creation import creation_of
-from queue_service.api.endpoints import QUEUE_ENDPOINTS
-from queue_service.auth.expressions import described, missing, render, satisfied
-from queue_service.auth.roles import ExpansionTooLarge, Roles
-from queue_service.auth.scopes import ScopeSet
-from queue_service.core.errors import InsufficientScopes, QueueError
-from queue_service.core.limits import Limits
+from queue_service.core.errors import QueueError
 from queue_service.core.task import Task
+from queue_service.features.firing.sandbox import TemplateFailed
+from queue_service.features.firing.task_maker import TaskMaker
+from queue_service.features.firing.template import context, request_of
 from queue_service.features.hooks import store
 from queue_service.features.hooks.hook import Fire, Hook
-from queue_service.features.hooks.sandbox import Sandbox, TemplateFailed
-from queue_service.features.hooks.template import context, request_of
 from queue_service.operations import tasks
 from queue_service.operations.tasks import Creation
-from queue_service.store import access, roles
 from queue_service.store.database import Database, Tx
-from queue_service.store.statements import Connection
 from schemas.errors import ERROR_STATUS
 from schemas.hooks import FiredBy
 from schemas.ids import slugid
 
 logger = structlog.get_logger(__name__)
-
-EVERYBODY: Final = "assume:anonymous"
-_CREATE_TASK: Final = next(endpoint for endpoint in QUEUE_ENDPOINTS if endpoint.name == "createTask")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +56,11 @@ class Prepared:
 
 
 class Firing:
-    """Fires hooks. ``unrestricted``: tasks may have any scopes, on a server that asks nobody for any."""
+    """Fires hooks."""
 
-    def __init__(self, database: Database, limits: Limits, sandbox: Sandbox, *, unrestricted: bool) -> None:
+    def __init__(self, database: Database, maker: TaskMaker) -> None:
         self._database = database
-        self._limits = limits
-        self._sandbox = sandbox
-        self._unrestricted = unrestricted
-        self._roles = _KnownRoles()
+        self._maker = maker
 
     async def prepare(self, hook: Hook, occasion: Occasion) -> Prepared:
         """Render the template and check the task, outside of any transaction. Raises StoreUnavailable."""
@@ -85,24 +72,21 @@ class Firing:
             payload=occasion.payload,
         )
         try:
-            rendered = await self._sandbox.render(hook.definition.task, variables)
+            rendered = await self._maker.render(hook.definition.task, variables)
             if rendered is None:
                 return Prepared(occasion)
             request = request_of(rendered, occasion.task_id, occasion.now)
-            scopes = await self._scopes_of(hook)
-
-            def require(**parameters: Any) -> None:
-                _require(hook, scopes, {**parameters, "taskId": occasion.task_id})
-
-            now = self._database.clock.now()
-            return Prepared(occasion, creation_of(occasion.task_id, request, require, now, self._limits))
+            async with self._database.read() as connection:
+                scopes = await self._maker.scopes(connection, hook.role)
+            creation = self._maker.creation(occasion.task_id, request, "hook", hook.role, scopes)
+            return Prepared(occasion, creation)
         except (QueueError, TemplateFailed) as error:
             return Prepared(occasion, error=error)
 
     async def carry_out(self, tx: Tx, firings: Sequence[tuple[Hook, Prepared]]) -> list[Prepared]:
         """Create the tasks and write down the firings, within the caller's transaction."""
         wanted = [prepared.creation for _, prepared in firings if prepared.creation is not None]
-        margin = self._limits.group_expiry_margin
+        margin = self._maker.limits.group_expiry_margin
         outcomes = iter(await tasks.create(tx, wanted, group_expiry_margin=margin) if wanted else ())
         carried_out = [(hook, _outcome(prepared, outcomes)) for hook, prepared in firings]
         await store.record(tx, [_fire(hook, fired) for hook, fired in carried_out if not fired.declined])
@@ -122,32 +106,6 @@ class Firing:
         fired = await self._database.write(script)
         told(hook, fired)
         return fired
-
-    async def _scopes_of(self, hook: Hook) -> ScopeSet:
-        if self._unrestricted:
-            return ScopeSet.of(["*"])
-        async with self._database.read() as connection:
-            known = await self._roles.read(connection)
-        try:
-            return known.expand([f"assume:{hook.role}", EVERYBODY])
-        except ExpansionTooLarge as error:
-            raise InsufficientScopes(str(error)) from None
-
-
-class _KnownRoles:
-    """The roles as they are, read again only when one has changed."""
-
-    def __init__(self) -> None:
-        self._generation = -1
-        self._roles = Roles({})
-
-    async def read(self, connection: Connection) -> Roles:
-        state = await access.state(connection)
-        generation = 0 if state is None else state.generation
-        if generation != self._generation:
-            self._roles = Roles(await roles.scopes_by_id(connection))
-            self._generation = generation
-        return self._roles
 
 
 def _outcome(prepared: Prepared, outcomes: Iterator[Task | QueueError]) -> Prepared:
@@ -185,12 +143,3 @@ def told(hook: Hook, fired: Prepared) -> None:
         logger.warning("a hook created no task", reason=str(fired.error)[:1000], **about)
     elif fired.creation is not None:
         logger.info("a hook created a task", task_id=fired.occasion.task_id, **about)
-
-
-def _require(hook: Hook, scopes: ScopeSet, parameters: dict[str, Any]) -> None:
-    required = render(_CREATE_TASK.scopes, parameters)
-    if required is not None and not satisfied(required, scopes):
-        raise InsufficientScopes(
-            f"The role `{hook.role}` does not have sufficient scopes for the task of the hook. It is "
-            f"missing:\n\n{described(missing(required, scopes))}"
-        )

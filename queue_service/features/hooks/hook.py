@@ -8,7 +8,7 @@ from typing import Any
 
 from queue_service.core.definition import equal_json
 from queue_service.core.errors import InputError, RequestConflict, ResourceNotFound
-from queue_service.features.hooks import json_schema, schedule
+from queue_service.features.firing import cron, json_schema
 from schemas.hooks import Bindings, CreateHookRequest, FiredBy, HookDefinition
 
 MAX_ERROR = 128 * 1024
@@ -45,7 +45,7 @@ class Hook:
 
     def scheduled(self, now: datetime, next_task_id: str) -> "Hook":
         """With the next date after now, and another task for it. Missed dates are skipped."""
-        date = schedule.next_date(self.definition.schedule, now)
+        date = cron.next_date(self.definition.schedule, now)
         return replace(self, next_date=date, next_task_id=next_task_id)
 
     def shown(self) -> HookDefinition:
@@ -92,7 +92,7 @@ def check_definition(key: Key, definition: CreateHookRequest, denied: Sequence[r
     ):
         if given is not None and given != expected:
             raise InputError(f"`{name}` is `{given}`, and the URL says `{expected}`: they must agree.")
-    schedule.check(definition.schedule)
+    cron.check(definition.schedule, "/schedule")
     if (problem := json_schema.problem(definition.trigger_schema)) is not None:
         place, reason = problem
         raise InputError(f"`/triggerSchema{place}`: this is no JSON Schema: {reason}")

@@ -6,10 +6,10 @@ import structlog
 from pydantic_core import from_json
 
 from events.exchanges import find_exchange
+from queue_service.features.firing.sandbox import Sandbox
 from queue_service.features.hooks import store
 from queue_service.features.hooks.firing import Firing, new_occasion
 from queue_service.features.hooks.hook import Key
-from queue_service.features.hooks.sandbox import Sandbox
 from queue_service.store.database import Database
 
 logger = structlog.get_logger(__name__)

@@ -1,12 +1,13 @@
 """What the queues of hooks are bound to on the broker, as far as we know: what must be undone one day."""
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from pydantic_core import from_json, to_json
 from sqlalchemy import Text, bindparam, delete, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from queue_service.features.firing.queues import Bound
 from queue_service.features.hooks.hook import Key
 from queue_service.features.hooks.tables import hook_queues
 from queue_service.store.database import Tx
@@ -22,13 +23,6 @@ DELETE: Final = delete(hook_queues).where(
     hook_queues.c.hook_group_id == bindparam("of_group", type_=Text),
     hook_queues.c.hook_id == bindparam("of_hook", type_=Text),
 )
-
-
-class Bound(NamedTuple):
-    """A binding of a queue."""
-
-    exchange: str
-    pattern: str
 
 
 async def every(connection: Connection) -> Mapping[Key, frozenset[Bound]]:

@@ -1,7 +1,7 @@
 """What users wrote is computed in a process of its own, which is killed when it takes too long or too much.
 
 JSON-e computes and JSON Schema has regular expressions: thirty characters of either can keep a processor busy
-for hours. Whoever may write a hook must not be able to stop the service. Run as a program, this module is
+for hours. Whoever may write a template must not be able to stop the service. Run as a program, this module is
 that process: a line of JSON in, a line out.
 """
 
@@ -119,7 +119,7 @@ def main() -> None:
     """Answer what comes in until the input ends."""
     import jsone  # of this process alone, as is the next
 
-    from queue_service.features.hooks.json_schema import violations
+    from queue_service.features.firing.json_schema import violations
 
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     sys.stdout.buffer.write(_READY)

@@ -1,4 +1,4 @@
-"""What a hook's template renders to, made the body of a createTask (``hooks-and-triggers.md`` 3)."""
+"""What a template renders to, made the body of a createTask (``hooks-and-triggers.md`` 3)."""
 
 from calendar import monthrange
 from datetime import datetime, timedelta
