@@ -12,6 +12,7 @@ from events.declaration import ABSENT, KIND, MAX_KEY_BYTES, RESERVED, Exchange, 
 from events.hooks import HOOK_EXCHANGES
 from events.kv import KV_EXCHANGES
 from events.task_queues import TASK_QUEUE_EXCHANGES
+from events.triggers import TRIGGER_EXCHANGES
 from events.work import WORK_EXCHANGES
 from schemas import messages
 from schemas.messages import Message
@@ -234,6 +235,7 @@ EXCHANGES: Final[tuple[Exchange, ...]] = (
     *TASK_QUEUE_EXCHANGES,
     *HOOK_EXCHANGES,
     *KV_EXCHANGES,
+    *TRIGGER_EXCHANGES,
     *WORK_EXCHANGES,
 )
 """The exchanges of all services."""

@@ -24,6 +24,7 @@ KEY_PATTERN: Final = r"[^\x00-\x1f\x7f-\x9f]{1,512}"
 SET_PATTERN: Final = r"[A-Za-z0-9._-]{1,100}(?:\.dead)?"
 HOOK_GROUP_ID_PATTERN: Final = r"[A-Za-z0-9_-]{1,1000}"
 HOOK_ID_PATTERN: Final = r"[A-Za-z0-9_/-]{1,1000}"
+TRIGGER_ID_PATTERN: Final = r"[A-Za-z0-9_-]{1,100}"
 ACCESS_TOKEN_PATTERN: Final = r"[A-Za-z0-9_-]{22,66}"
 
 
@@ -70,6 +71,8 @@ PARAMETER_PATTERNS: Final[dict[str, str]] = {
     "namespace": INDEX_PATH_PATTERN,
     "hookGroupId": HOOK_GROUP_ID_PATTERN,
     "hookId": HOOK_ID_PATTERN,
+    "triggerGroup": TRIGGER_ID_PATTERN,
+    "triggerId": TRIGGER_ID_PATTERN,
     "token": PRINTABLE_PATTERN,
     "workerPoolId": TASK_QUEUE_ID_PATTERN,
     "tenant": TENANT_PATTERN,

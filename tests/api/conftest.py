@@ -8,9 +8,11 @@ import structlog
 from queue_service.core.limits import Limits
 from tests.api.databases import PostgresDatabase, SqliteDatabase
 from tests.api.hooked import RunningHooks, running_hooks
+from tests.api.jobbed import RunningJobs, running_jobs
 from tests.api.manual_clock import ManualClock
 from tests.api.running_queue import RunningQueue
 from tests.api.secured_queue import SecuredQueue
+from tests.api.triggered import RunningTriggers, running_triggers
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -130,4 +132,25 @@ async def hooks(queue: RunningQueue) -> AsyncIterator[RunningHooks]:
 async def restricted_hooks(queue: RunningQueue) -> AsyncIterator[RunningHooks]:
     """Hooks whose tasks have the scopes of their roles."""
     async with running_hooks(queue, no_auth=False) as running:
+        yield running
+
+
+@pytest.fixture
+async def triggers(queue: RunningQueue) -> AsyncIterator[RunningTriggers]:
+    """Triggers whose tasks may have any scopes."""
+    async with running_triggers(queue) as running:
+        yield running
+
+
+@pytest.fixture
+async def restricted_triggers(queue: RunningQueue) -> AsyncIterator[RunningTriggers]:
+    """Triggers whose tasks have the scopes of their roles."""
+    async with running_triggers(queue, no_auth=False) as running:
+        yield running
+
+
+@pytest.fixture
+async def jobs(queue: RunningQueue) -> AsyncIterator[RunningJobs]:
+    """Typed jobs."""
+    async with running_jobs(queue) as running:
         yield running

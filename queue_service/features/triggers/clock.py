@@ -1,0 +1,73 @@
+"""The clock that fires triggers: each tick once, whichever process comes first (R-4, TR-13)."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from queue_service.features.firing.scheduler import BATCH, scheduler
+from queue_service.features.firing.task_maker import is_plain
+from queue_service.features.triggers import rules, store
+from queue_service.features.triggers.changes import TOPIC
+from queue_service.features.triggers.fires import Fire
+from queue_service.features.triggers.firing import Plan, TriggerFiring, told
+from queue_service.features.triggers.rules import MAX_FIRINGS, NewId, Trigger
+from queue_service.features.triggers.ticks import TOGETHER
+from queue_service.store.database import Database, Tx
+
+Fired = list[tuple[Trigger, list[Fire]]]
+
+
+class Clock:
+    """Fires what is due. Its loop sleeps until the next tick."""
+
+    def __init__(self, database: Database, firing: TriggerFiring, new_id: NewId) -> None:
+        self._database = database
+        self._firing = firing
+        self._new_id = new_id
+        self.loop = scheduler("triggers", TOPIC, database, self.run_once, self._next_due)
+
+    async def run_once(self) -> int:
+        """Fire the triggers that are due; how many there were. Raises StoreUnavailable, having done nothing.
+
+        A plain template is fired in the transaction that finds its trigger due. What must be computed is
+        computed outside, and fired if nobody was faster.
+        """
+        count, fired, computed = await self._database.write(self._fire_due)
+        if computed:
+            plans = [await self._planned(trigger) for trigger in computed]
+            fired += await self._database.write(lambda tx: self._fire_computed(tx, plans))
+        for trigger, recorded in fired:
+            told(trigger, recorded)
+        return count
+
+    async def _fire_due(self, tx: Tx) -> tuple[int, Fired, list[Trigger]]:
+        due = await store.pick_due(tx, tx.now + TOGETHER, BATCH)
+        plans: list[Plan] = []
+        computed: list[Trigger] = []
+        firings = 0
+        for trigger in due:
+            if not is_plain(trigger.definition.task):
+                computed.append(trigger)
+            elif firings < MAX_FIRINGS:
+                plans.append(await self._planned(trigger))
+                firings += len(plans[-1].rendered)
+        return len(due), await self._carry_out(tx, plans), computed
+
+    async def _fire_computed(self, tx: Tx, plans: Sequence[Plan]) -> Fired:
+        current = await store.lock(tx, [plan.before.key for plan in plans])
+        still = [plan for plan in plans if current.get(plan.before.key) == plan.before]
+        return await self._carry_out(tx, still)
+
+    async def _planned(self, trigger: Trigger) -> Plan:
+        step = rules.tick(trigger, self._database.clock.now(), self._new_id)
+        rendered = [await self._firing.render(trigger, firing) for firing in step.firings]
+        return Plan(trigger, step.trigger, tuple(rendered))
+
+    async def _carry_out(self, tx: Tx, plans: Sequence[Plan]) -> Fired:
+        if not plans:
+            return []
+        recorded = await self._firing.carry_out(tx, plans)
+        return [(plan.before, fires) for plan, fires in zip(plans, recorded, strict=True)]
+
+    async def _next_due(self) -> datetime | None:
+        async with self._database.read() as connection:
+            return await store.next_due(connection)
