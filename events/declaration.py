@@ -33,6 +33,8 @@ class Word:
     required: bool = True
     multiple_words: bool = False
     constant: str | None = None
+    dots_as: str = "."
+    """What stands for a dot of the value: a word has none."""
     source: str = ""
 
     @property

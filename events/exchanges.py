@@ -10,6 +10,7 @@ from pydantic.alias_generators import to_snake
 
 from events.declaration import ABSENT, KIND, MAX_KEY_BYTES, RESERVED, Exchange, Word
 from events.hooks import HOOK_EXCHANGES
+from events.jobs import JOB_EXCHANGES
 from events.kv import KV_EXCHANGES
 from events.task_queues import TASK_QUEUE_EXCHANGES
 from events.triggers import TRIGGER_EXCHANGES
@@ -237,6 +238,7 @@ EXCHANGES: Final[tuple[Exchange, ...]] = (
     *KV_EXCHANGES,
     *TRIGGER_EXCHANGES,
     *WORK_EXCHANGES,
+    *JOB_EXCHANGES,
 )
 """The exchanges of all services."""
 

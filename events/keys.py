@@ -30,7 +30,7 @@ def _spell(exchange: Exchange, word: Word, value: object) -> str:
         if word.required:
             raise ValueError(f"{word.parameter}: {exchange.name} needs it for the routing key, got nothing")
         return ABSENT
-    text = str(value)
+    text = str(value).replace(".", word.dots_as)
     if word.multiple_words and 0 < len(text.encode()) <= word.max_size:
         return text.replace("/", ".")
     if not text or "." in text or len(text.encode()) > word.max_size:
@@ -77,7 +77,7 @@ def _ask(exchange: Exchange, word: Word, value: str | int | None) -> str:
         return ANY_WORDS if word.multiple_words else ANY_WORD
     if value in (ANY_WORD, ABSENT) or (value == ANY_WORDS and word.multiple_words):
         return str(value)
-    text = str(value)
+    text = str(value).replace(".", word.dots_as)
     if word.multiple_words:
         spelled = _spell(exchange, word, text)
         if any(part not in _WILD and not _WILD.isdisjoint(part) for part in spelled.split(".")):

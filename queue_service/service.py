@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -55,6 +55,7 @@ from queue_service.store.migrations import runner
 from queue_service.store.notifications import Notifications
 from queue_service.store.signals import OutboxFilled, Signal
 from queue_service.store.single_process import SingleProcess
+from queue_service.store.witness import Witness
 
 logger = structlog.get_logger(__name__)
 
@@ -75,6 +76,10 @@ SWEEPS: Final[tuple[Sweep, ...]] = (
     *(sweep for feature in FEATURES for sweep in feature.sweeps),
 )
 """What they do with records that have expired."""
+WITNESSES: Final[Mapping[str, Witness]] = {
+    feature.name: feature.witness for feature in FEATURES if feature.witness is not None
+}
+"""Which features follow tasks."""
 
 
 class SchemaOutdated(Exception):
@@ -167,6 +172,7 @@ class Service:
             queue=self.api if answers else None,
             gate=self.access.gate if answers else None,
             amqp_url=self.amqp_url if "loops" in self.roles else None,
+            background=self._background,
         )
         running = [await self._stack.enter_async_context(feature.open(parts)) for feature in FEATURES]
         if "loops" in self.roles:
@@ -247,6 +253,7 @@ class Service:
             pool_size=self.settings.database_pool,
             synchronous=self.settings.sqlite_synchronous,
         )
+        database.witnesses.update(WITNESSES)
         file = database.url.database
         if database.is_sqlite and file and file != ":memory:":
             self._stack.enter_context(SingleProcess(file))

@@ -43,3 +43,5 @@ class ErrorResponse(Document):
     code: str
     message: str
     request_info: RequestInfo
+    details: dict[str, Any] | None = None
+    """What a program may want to read of some refusals of calls that Taskcluster does not have."""

@@ -119,6 +119,20 @@ class SkippedDuplicate(Extension):
     """The task is unique, and an equal one exists, whose status this is. The one asked for does not exist."""
 
 
+class CancelRequested(Extension):
+    """What a worker is told that renews its claim."""
+
+    cancel_requested: Literal[True] | None = None
+    """Somebody wants the task cancelled: only a success is told from its cancellation now (K-3)."""
+
+
+class OfJob(Extension):
+    """What a worker is told that claims a run of a typed job."""
+
+    job: dict[str, Any] | None = None
+    """Its type, the steps that earlier runs have completed, and where the last one got to (P-7)."""
+
+
 class FailedAttempt(Extension):
     """What a worker tells of an attempt that failed; longer texts lose their middle (C-4)."""
 

@@ -80,6 +80,9 @@ PARAMETER_PATTERNS: Final[dict[str, str]] = {
     "key": KEY_PATTERN,
     "set": SET_PATTERN,
     "leaseId": SLUGID_PATTERN,
+    "jobId": SLUGID_PATTERN,
+    "jobType": r"[A-Za-z][A-Za-z0-9_.-]{0,62}[A-Za-z0-9]",
+    "step": r"[\x20-\x7e]{1,64}",
 }
 """What a URL parameter must match as a whole, by its name."""
 
@@ -94,5 +97,11 @@ QUERY_PATTERNS: Final[dict[str, str]] = {
     "valueFormat": r"json|raw-string",
     "ifVersion": r"[0-9]+",
     "since": r"[0-9TtZz:.+ -]+",
+    "type": r"[A-Za-z][A-Za-z0-9_.-]{0,62}[A-Za-z0-9]",
+    "state": r"PENDING|RUNNING|DONE|ERROR|CANCELLED",
+    "envId": r"[A-Za-z0-9_.:-]{1,64}",
+    "tag": r"[^=]+=[\s\S]*",
+    "createdAfter": r"[0-9TtZz:.+ -]+",
+    "version": r"[0-9]+",
 }
 """What a query-string value must match as a whole, by its key."""

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from schemas.base import INTEGRAL, Document, Request, Text
-from schemas.extensions import FailedAttempt, SkippedDuplicate, TaskExtensions
+from schemas.extensions import CancelRequested, FailedAttempt, OfJob, SkippedDuplicate, TaskExtensions
 from schemas.ids import (
     ProjectId,
     ProvisionerId,
@@ -171,10 +171,8 @@ class TaskCredentials(Document):
     certificate: Annotated[Text, Field(min_length=1)]
 
 
-class TaskReclaimResponse(Document):
+class _HeldRun(Document):
     """A run held by a worker until ``taken_until``."""
-
-    schema_name = "task-reclaim-response"
 
     status: TaskStatus
     run_id: RunId
@@ -184,7 +182,13 @@ class TaskReclaimResponse(Document):
     credentials: TaskCredentials
 
 
-class TaskClaimResponse(TaskReclaimResponse):
+class TaskReclaimResponse(CancelRequested, _HeldRun):
+    """A run that its worker holds longer."""
+
+    schema_name = "task-reclaim-response"
+
+
+class TaskClaimResponse(OfJob, _HeldRun):
     """A claimed run with the definition to work on; also the element of a claimWork answer."""
 
     schema_name = "task-claim-response"

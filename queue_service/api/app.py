@@ -47,11 +47,11 @@ class Application:
         room = room or Room()
         self._version = version
         self._apis = apis
-        self._paths = tuple((paths or {}).items())
         by_class = {type(handler): handler for handler in (*handlers, Monitoring(version, health))}
         self._pipelines = {
             api.service: Pipeline(api.base_path, api.sections, by_class, clock, gate, room) for api in apis
         }
+        self._paths = _longest_first(paths or {}, self._pipelines.values())
         self._root = Pipeline("", [ROOT], by_class, clock, gate, room)
         self._references = ReferenceFiles(lambda: references(apis, EXCHANGES))
 
@@ -99,3 +99,13 @@ class Application:
         pages.add_exception_handler(404, not_found)
         pages.add_exception_handler(405, not_found)
         return pages
+
+
+def _longest_first(paths: Mapping[str, ASGIApp], pipelines: Iterable[Pipeline]) -> list[tuple[str, ASGIApp]]:
+    """What answers by the beginning of the path; an API goes before a path that its own lies below."""
+    below: dict[str, ASGIApp] = {
+        pipeline.base_path + "/": pipeline
+        for pipeline in pipelines
+        if any(pipeline.base_path.startswith(path) for path in paths)
+    }
+    return sorted({**paths, **below}.items(), key=lambda item: len(item[0]), reverse=True)

@@ -35,17 +35,20 @@ def error_body(
     payload: Any,
     now: datetime,
     status: int | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> tuple[int, bytes]:
     """Status and JSON body of a refusal."""
     status = ERROR_STATUS[code] if status is None else status
     time = format_time(now)
     facts = (("method", method), ("errorCode", code), ("statusCode", status), ("time", time))
     footer = "\n\n---\n\n" + "\n".join(f"* {name + ':':<11} {value}" for name, value in facts)
-    body = {
+    body: dict[str, Any] = {
         "code": code,
         "message": message + footer,
         "requestInfo": {"method": method, "params": dict(params), "payload": payload, "time": time},
     }
+    if details is not None:
+        body["details"] = details
     # A payload may hold a number beyond all floats, such as 1e999: JSON has no word for it.
     return status, to_json(body, inf_nan_mode="null")
 
@@ -54,7 +57,15 @@ def refused(
     error: QueueError, *, method: str, params: Mapping[str, str], payload: Any, now: datetime
 ) -> tuple[int, bytes]:
     """Status and body of a typed refusal."""
-    return error_body(error.code, error.message, method=method, params=params, payload=payload, now=now)
+    return error_body(
+        error.code,
+        error.message,
+        method=method,
+        params=params,
+        payload=payload,
+        now=now,
+        details=error.details,
+    )
 
 
 def schema_violations(error: ValidationError) -> InputValidationError:

@@ -268,12 +268,11 @@ class QueueApi:
             )
 
         named = TaskCall(call.params["taskId"], rule, authorize)
-        task = await self._database.write(lambda tx: claiming.claim_by_id(tx, named))
+        claimed = await self._database.write(lambda tx: claiming.claim_by_id(tx, named))
+        task = claimed.task
         await self.sightings.active_queue(task.task_queue_id)
         self.sightings.claimed(WorkerKey(task.task_queue_id, body.worker_group, body.worker_id), [task])
-        async with self._database.read() as connection:
-            defined = await tasks.definitions(connection, [task.task_id])
-        return self._claim_of(Claimed(task, shown(defined[task.task_id], task)))
+        return self._claim_of(claimed)
 
     async def reclaim_task(self, call: PlainCall) -> TaskReclaimResponse:
         run_id = call.run_id()
@@ -293,6 +292,7 @@ class QueueApi:
             worker_id=worker_id,
             taken_until=taken_until,
             credentials=self._credentials(task, defined[task.task_id]),
+            cancel_requested=transitions.cancellation_waits(task) or None,
         )
 
     async def report_completed(self, call: Call[CompletionReport]) -> TaskStatusResponse:
@@ -382,6 +382,7 @@ class QueueApi:
             taken_until=taken_until,
             task=claimed.definition,
             credentials=self._credentials(task, claimed.definition),
+            job=claimed.told,
         )
 
     def _credentials(self, task: Task, definition: TaskDefinition) -> TaskCredentials:

@@ -53,7 +53,10 @@ def failed(task: Task, run_id: int, report: FailureReport, now: datetime, jitter
     due = None
     if run is task.last_run and run.state == "running":
         due = _next_attempt(task, report, now, jitter)
-    change = transitions.report(task, run_id, "failed", now) if due is None else _retried(task, due, now)
+    if due is None:
+        change = transitions.report(task, run_id, "failed", now)
+    else:
+        change = transitions.heeding_cancellation(_retried(task, due, now), now)
     told = report if extras.max_attempts > 1 or report != NOTHING_TOLD else None
     return _with_error(change, run, told)
 
@@ -84,6 +87,8 @@ def snoozed(task: Task, run_id: int, wait: timedelta, now: datetime) -> Change:
     extras = task.extras or PLAIN
     if run is task.last_run and run.state == "pending" and extras.snoozes:
         return nothing(task)
+    if (repeated := transitions.repeated_cancellation(task, run)) is not None:
+        return repeated
     _refuse_unless_running(task, run, "snoozed")
     waiting = Run.trusted(
         run_id=run_id, state="pending", reason_created=run.reason_created, scheduled=run.scheduled
@@ -95,7 +100,8 @@ def snoozed(task: Task, run_id: int, wait: timedelta, now: datetime) -> Change:
         available_at=now + wait if wait else None,
         extras=replace(extras, snoozes=extras.snoozes + 1, snoozed_by=snoozed_by[-MAX_SNOOZED_BY:]),
     )
-    return Change(task, after, () if wait else (telling.pending(after),))
+    change = Change(task, after, () if wait else (telling.pending(after),))
+    return transitions.heeding_cancellation(change, now)
 
 
 # ---- what is shown ------------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 The status of each code lives in ``schemas.errors``; only the API turns a code into a reply.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 
 class QueueError(Exception):
@@ -11,9 +12,11 @@ class QueueError(Exception):
 
     code: ClassVar[str] = "InternalServerError"
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, details: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.message = message
+        self.details = details
+        """What programs may want to read, for calls of ours; Taskcluster's errors have none."""
 
 
 class MalformedPayload(QueueError):

@@ -38,6 +38,10 @@ class Extras:
     snoozes: int = 0
     snoozed_by: tuple[Snoozed, ...] = ()
     """The latest ones."""
+    witness: str = ""
+    """The feature that is told of every change of the task, in the same transaction; mostly none."""
+    cancel_requested: bool = False
+    """Whether the run is to be the last, and the task cancelled unless it completes (K-3)."""
 
     def starts_after(self, now: datetime) -> datetime | None:
         """When the first run may be made, if that is not now."""

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from queue_service.core import edits, telling
 from queue_service.core.errors import RequestConflict, run_not_found
+from queue_service.core.extras import PLAIN
 from queue_service.core.task import Change, Task, nothing
 from queue_service.core.telling import Outcome
 from schemas.messages import Message
@@ -169,12 +170,14 @@ def reclaim(task: Task, run_id: int, now: datetime, taken_until: datetime) -> Ch
 def report(task: Task, run_id: int, outcome: Outcome, now: datetime) -> Change:
     """reportCompleted and reportFailed; there is no deadline check, and a repeat tells again (6.4)."""
     run = run_of(task, run_id)
+    if outcome == "failed" and (repeated := repeated_cancellation(task, run)) is not None:
+        return repeated
     if run is not task.last_run or run.state not in ("running", outcome):
         raise RequestConflict(not_running_text(task, run, f"reported {outcome}"))
     if run.state == outcome:
         return Change(task, task, (telling.reported(task, outcome),))
     after = edits.resolved(task, outcome, outcome, now)
-    return Change(task, after, (telling.reported(after, outcome),))
+    return heeding_cancellation(Change(task, after, (telling.reported(after, outcome),)), now)
 
 
 def report_exception(task: Task, run_id: int, reason: ExceptionReason, now: datetime) -> Change:
@@ -182,6 +185,8 @@ def report_exception(task: Task, run_id: int, reason: ExceptionReason, now: date
     run = run_of(task, run_id)
     if run is task.last_run and run.state == "running":
         return _end_with_exception(task, reason, now)
+    if (repeated := repeated_cancellation(task, run)) is not None:
+        return repeated
     later = task.runs[run_id + 1 :]
     if run.state != "exception" or run.reason_resolved != reason or len(later) > 1:
         raise RequestConflict(not_running_text(task, run, f"reported as exception {reason}"))
@@ -204,6 +209,8 @@ def expire_claim(task: Task, now: datetime) -> Change:
 def _end_with_exception(task: Task, reason: ReasonResolved, now: datetime) -> Change:
     """End the running run; append a retry where the reason, the retries left and the runs allow it."""
     retry_reason = RETRYING_REASONS.get(reason)
+    if cancellation_waits(task):
+        return cancel_member(task, now)
     if retry_reason is None or task.retries_left == 0 or not edits.may_have_another_run(task):
         after = edits.resolved(task, "exception", reason, now)
         return Change(task, after, (telling.exception(after, after.runs[-1]),))
@@ -230,6 +237,38 @@ def cancel_member(task: Task, now: datetime) -> Change:
         return nothing(task)
     after = edits.resolved(task, "exception", "canceled", now)
     return Change(task, after, (telling.exception(after, after.runs[-1]),))
+
+
+def cancel_gracefully(task: Task, now: datetime) -> Change:
+    """Cancel what no worker has at once; a worker may finish its run, and may learn of it (K-3)."""
+    if task.state != "running":
+        return nothing(task) if task.resolved else cancel(task, now)
+    if cancellation_waits(task):
+        return nothing(task)
+    return Change(task, replace(task, extras=replace(task.extras or PLAIN, cancel_requested=True)))
+
+
+def cancellation_waits(task: Task) -> bool:
+    """Whether the end of the run that is under way will be the cancellation, unless it completes."""
+    return task.state == "running" and task.extras is not None and task.extras.cancel_requested
+
+
+def heeding_cancellation(change: Change, now: datetime) -> Change:
+    """The change, or the cancellation that takes its place: no end of a run but success, and no delay before
+    the next one, gets around a cancellation that waits (K-3, K-4).
+    """
+    before = change.before
+    if before is None or not cancellation_waits(before) or change.after.state in ("running", "completed"):
+        return change
+    return cancel_member(before, now)
+
+
+def repeated_cancellation(task: Task, run: Run) -> Change | None:
+    """What a repeated report tells again, if its run was cancelled in place of what it had reported."""
+    asked = task.extras is not None and task.extras.cancel_requested
+    if run is not task.last_run or run.reason_resolved != "canceled" or not asked:
+        return None
+    return Change(task, task, (telling.exception(task, run),))
 
 
 def pass_deadline(task: Task, now: datetime) -> Change:
@@ -261,6 +300,8 @@ def rerun(task: Task, now: datetime) -> Change:
     extras = task.extras
     if extras is not None and task.attempt >= extras.max_attempts:
         extras = replace(extras, max_attempts=extras.max_attempts + 1)
+    if extras is not None and extras.cancel_requested:
+        extras = replace(extras, cancel_requested=False)
     after = edits.with_new_run(replace(task, retries_left=retries_left, extras=extras), "rerun", now)
     return Change(task, after, (telling.pending(after),))
 

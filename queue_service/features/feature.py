@@ -15,6 +15,7 @@ from queue_service.operations.due import Sweep
 from queue_service.operations.resolutions import Follower
 from queue_service.settings import Settings
 from queue_service.store.database import Database
+from queue_service.store.witness import Witness
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Parts:
     gate: Gate | None
     amqp_url: str | None
     """Where the broker is; None in a process that runs no loops."""
+    background: Sequence[Loop] = ()
+    """All loops of the process, once it has started."""
 
 
 @dataclass(frozen=True)
@@ -58,3 +61,5 @@ class Feature:
     apis: Sequence[Api] = ()
     followers: Sequence[Follower] = ()
     sweeps: Sequence[Sweep] = ()
+    witness: Witness | None = None
+    """What is told of the tasks that have the feature's name as their witness."""

@@ -1,8 +1,8 @@
 """Handing out work: many claimWork calls in one transaction."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from queue_service.core import transitions
@@ -15,7 +15,7 @@ from queue_service.operations.ledger import Ledger
 from queue_service.operations.tasks import TaskCall, shown
 from queue_service.store import claims, controls, tasks
 from queue_service.store.database import Tx
-from schemas.task import TaskDefinition
+from schemas.task import JsonObject, TaskDefinition
 
 RELEASED = 500
 """Delayed runs that join the line in one transaction; the sweep takes care of more."""
@@ -43,6 +43,8 @@ class Claimed:
 
     task: Task
     definition: TaskDefinition
+    told: JsonObject | None = None
+    """What a feature that follows the task has to tell its worker."""
 
 
 async def claim(tx: Tx, requests: Sequence[WorkRequest], *, timeout: timedelta) -> list[list[Claimed]]:
@@ -79,7 +81,8 @@ async def claim(tx: Tx, requests: Sequence[WorkRequest], *, timeout: timedelta) 
             claimed.append(Claimed(task, shown(definitions[task.task_id], task)))
         outcomes.append(claimed)
     await ledger.write(tx)
-    return outcomes
+    told = await _told(tx, [item.task for claimed in outcomes for item in claimed])
+    return [[_with(item, told) for item in claimed] for claimed in outcomes] if told else outcomes
 
 
 async def _front(tx: Tx, task_queue_id: str, wanted: int) -> list[Task]:
@@ -90,7 +93,7 @@ async def _front(tx: Tx, task_queue_id: str, wanted: int) -> list[Task]:
     return await lanes.pick(tx, task_queue_id, wanted) if line.limited else line.tasks
 
 
-async def claim_by_id(tx: Tx, call: TaskCall) -> Task:
+async def claim_by_id(tx: Tx, call: TaskCall) -> Claimed:
     """A worker claims a run that it names (6.3). Raises QueueError, also while paused and at limits (Q-2)."""
     found = await tasks.lock(tx, [call.task_id])
     if call.task_id not in found:
@@ -105,6 +108,23 @@ async def claim_by_id(tx: Tx, call: TaskCall) -> Task:
         if task.lane or (held is not None and held.limits is not None):
             change = call.rule(await lanes.admit(tx, task), tx.now)
     ledger = Ledger(found)
-    claimed = ledger.apply(change)
+    task = ledger.apply(change)
     await ledger.write(tx)
-    return claimed
+    definition = (await tasks.definitions(tx.connection, [task.task_id]))[task.task_id]
+    return _with(Claimed(task, shown(definition, task)), await _told(tx, [task]))
+
+
+async def _told(tx: Tx, claimed: Sequence[Task]) -> dict[str, JsonObject]:
+    """What witnesses of these tasks have to tell their workers; most tasks have none, and cost nothing."""
+    by_witness: dict[str, list[Task]] = {}
+    for task in claimed:
+        if task.extras is not None and task.extras.witness:
+            by_witness.setdefault(task.extras.witness, []).append(task)
+    told: dict[str, JsonObject] = {}
+    for name, followed in by_witness.items():
+        told.update(await tx.witnesses[name].handed_out(tx, followed))
+    return told
+
+
+def _with(claimed: Claimed, told: Mapping[str, JsonObject]) -> Claimed:
+    return replace(claimed, told=told.get(claimed.task.task_id))

@@ -22,6 +22,7 @@ class Ledger:
         self._outgoing: list[outbox.Outgoing] = []
         self._steps: list[Step] = []
         self._reports: list[Change] = []
+        self._witnessed: dict[str, list[Change]] = {}
 
     def get(self, task_id: str) -> Task | None:
         """The task with all changes so far."""
@@ -42,7 +43,9 @@ class Ledger:
         return task
 
     def tell(self, change: Change, *, caused_by: tuple[str, ...] = ()) -> None:
-        """Take only the messages of a change."""
+        """Take only the messages of a change, for which the task is written elsewhere."""
+        if change.alters and change.after.extras is not None and change.after.extras.witness:
+            self._witnessed.setdefault(change.after.extras.witness, []).append(change)
         self._outgoing.extend(outbox.messages_of([change], caused_by=caused_by))
 
     def add(self, outgoing: outbox.Outgoing) -> None:
@@ -50,7 +53,10 @@ class Ledger:
         self._outgoing.append(outgoing)
 
     async def write(self, tx: Tx) -> None:
-        """Save every altered task, keep what was reported, list the ends, and record all messages."""
+        """Save every altered task, keep what was reported, list the ends, record all messages.
+
+        Then witnesses are told of the tasks that they follow.
+        """
         await tasks.save(
             tx, [Change(self._loaded[task_id], after) for task_id, after in self._current.items()]
         )
@@ -58,4 +64,6 @@ class Ledger:
             await attempts.record(tx, self._reports)
         await dependencies.insert_resolutions(tx, self._ended)
         await outbox.record(tx, self._outgoing)
+        for name, changes in self._witnessed.items():
+            await tx.witnesses[name].changed(tx, changes)
         tx.count(self._steps)

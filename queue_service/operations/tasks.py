@@ -8,6 +8,7 @@ from queue_service.core import definition as definitions
 from queue_service.core import dependencies, transitions
 from queue_service.core.dependencies import Dependency
 from queue_service.core.errors import QueueError, RequestConflict, task_not_found
+from queue_service.core.extras import PLAIN
 from queue_service.core.groups import TaskGroup, admit
 from queue_service.core.task import Change, Task
 from queue_service.core.uniqueness import UniqueKey
@@ -34,6 +35,8 @@ class Creation:
 
     task_id: str
     definition: TaskDefinition
+    witness: str = ""
+    """The feature that is told of every change of it, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +187,8 @@ def _create(
         definition.deadline,
     )
     task = uniqueness.with_key(definitions.unscheduled_task(creation.task_id, definition), key)
+    if creation.witness:
+        task = replace(task, extras=replace(task.extras or PLAIN, witness=creation.witness))
     change = transitions.create(task, now, unmet_dependencies=bool(unmet))
     expires = definitions.latest_expiry(definition)
     awaited = [

@@ -8,9 +8,10 @@ one connection (``sqlite.py``); on PostgreSQL they run under READ COMMITTED and 
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import event
@@ -25,6 +26,7 @@ from queue_service.counting import Distribution
 from queue_service.store.signals import Signal, Signals, Subscriber
 from queue_service.store.sqlite import Sqlite
 from queue_service.store.statements import Connection
+from queue_service.store.witness import Witness
 from schemas.times import to_ms
 
 T = TypeVar("T")
@@ -41,6 +43,7 @@ STATEMENT_SECONDS = 60
 PLANNER = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 """Every statement here looks rows up by an index. A list parameter is estimated at 100 rows, whatever it
 holds, so that a plan made while a table is small would read it whole, and be kept after it has grown."""
+NO_WITNESSES: Mapping[str, Witness] = MappingProxyType({})
 _RACE_SQLSTATES = frozenset({"40001", "40P01", "23505"})
 """Serialization failure, deadlock, unique violation: the next attempt finds what the other one has done."""
 _REFUSALS = frozenset({"08", "28", "3D", "53", "57"})
@@ -61,9 +64,17 @@ class StoreUnavailable(Exception):
 class Tx:
     """One write transaction: a connection, the time it happens at, and what it will announce."""
 
-    def __init__(self, connection: Connection, now: datetime, places: "Places") -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        now: datetime,
+        places: "Places",
+        witnesses: Mapping[str, Witness] = NO_WITNESSES,
+    ) -> None:
         self.connection = connection
         self.now = now
+        self.witnesses = witnesses
+        """What is told of changes of the tasks that it follows, by name."""
         self._places = places
         self._signals = Signals()
         self._came_due = 0
@@ -128,6 +139,8 @@ class Database:
         """For what changes or looks at the schema; everything else goes through :attr:`driver`."""
         self.driver = driver
         self.is_sqlite = engine.dialect.name == "sqlite"
+        self.witnesses: dict[str, Witness] = {}
+        """The features that follow tasks, by the name that these have as their witness."""
         self._subscribers: list[Subscriber] = []
         self._last_queue_order = 0
         self.run_steps: Counter[Step] = Counter()
@@ -161,7 +174,7 @@ class Database:
             try:
                 with translated_errors():
                     async with self.driver.transaction() as connection:
-                        tx = Tx(connection, self.clock.now(), self)
+                        tx = Tx(connection, self.clock.now(), self, self.witnesses)
                         outcome = await script(tx)
             except Concurrent:
                 self.retries += 1

@@ -28,7 +28,7 @@ from queue_service.core.access import Client
 from queue_service.core.limits import Limits
 from queue_service.loops.schedule import Loops
 from queue_service.operations.claims import Claimed, WorkRequest
-from queue_service.service import FOLLOWERS, SWEEPS
+from queue_service.service import FOLLOWERS, SWEEPS, WITNESSES
 from queue_service.store.database import open_database
 from queue_service.store.vault import Vault
 from schemas.ids import slugid
@@ -71,6 +71,7 @@ class RunningQueue:
         self.limits = limits or Limits()
         self.permit = ScriptedPermit()
         self.database = open_database(url, clock, pool_size=5, synchronous="OFF")
+        self.database.witnesses.update(WITNESSES)
         self.api = QueueApi(self.database, clock, self.limits, ISSUER, long_poll=long_poll)
         self.blobs = MemoryBlobs()
         self.artifacts = ArtifactApi(self.database, clock, self.limits, ISSUER, self.blobs)

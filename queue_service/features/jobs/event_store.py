@@ -1,8 +1,8 @@
 """The events of jobs in the database: appended with the change they tell of, and read again by streams.
 
-Events of a job are numbered 1, 2, 3 … without gaps (``seed-systems.md`` E-2), because whoever appends holds the
-lock of the job's task. ``id`` counts over all jobs; on PostgreSQL an event with a smaller one may become visible
-later than one with a larger.
+Events of a job are numbered 1, 2, 3 … without gaps (``seed-systems.md`` E-2), because whoever appends holds
+the lock of the job's task. ``id`` counts over all jobs; on PostgreSQL an event with a smaller one may become
+visible later than one with a larger.
 """
 
 from collections.abc import Mapping, Sequence
@@ -84,7 +84,10 @@ AFTER: Final = (
 )
 LAST: Final = select(func.max(job_events.c.sequence)).where(job_events.c.task_id == _task_id)
 STATES_AFTER: Final = (
-    select(job_events).where(text(STATE_EVENT), job_events.c.id > _after).order_by(job_events.c.id).limit(_limit)
+    select(job_events)
+    .where(text(STATE_EVENT), job_events.c.id > _after)
+    .order_by(job_events.c.id)
+    .limit(_limit)
 )
 LAST_STATE: Final = select(func.max(job_events.c.id)).where(text(STATE_EVENT))
 
@@ -202,6 +205,4 @@ async def last_state(connection: Connection) -> int:
 
 
 def _event(row: Row) -> JobEvent:
-    return JobEvent(
-        row.id, row.task_id, row.sequence, row.event, row.data, row.type, row.state, row.created
-    )
+    return JobEvent(row.id, row.task_id, row.sequence, row.event, row.data, row.type, row.state, row.created)

@@ -1,7 +1,7 @@
 """The tables of typed jobs.
 
-What a job is doing is its task's state and kept nowhere else (``seed-systems.md`` J-1, J-2). The events of a job
-are numbered in the transaction that makes the change; they are what streams replay.
+What a job is doing is its task's state and kept nowhere else (``seed-systems.md`` J-1, J-2). The events of a
+job are numbered in the transaction that makes the change; they are what streams replay.
 """
 
 from sqlalchemy import BigInteger, Column, Index, Integer, SmallInteger, Table, Text, text
@@ -38,10 +38,13 @@ jobs = Table(
     Column("digest", Text, nullable=False, comment="of what was submitted: tells a repeat from another job"),
     Column("secrets", Text, comment="the secret parameters, encrypted"),
     Column("any_order", SmallInteger, nullable=False, comment="whether its steps may run in any order"),
-    Column("resumable", SmallInteger, nullable=False, comment="whether a new run keeps the steps that are done"),
+    Column(
+        "resumable", SmallInteger, nullable=False, comment="whether a new run keeps the steps that are done"
+    ),
     Column("steps", Text, nullable=False, comment="JSON array"),
     Column("progress", Text, comment="JSON object as on the wire: the last that was reported"),
     Column("cursor", Text, comment="JSON value: where the step under way got to"),
+    Column("cancel_reason", Text, comment="what the caller said who cancelled it"),
     Column("noted", Milliseconds, comment="when progress was last an event"),
     Column("told", Milliseconds, comment="when progress was last a message"),
     Column("created", Milliseconds, nullable=False),

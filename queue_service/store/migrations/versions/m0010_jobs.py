@@ -20,7 +20,9 @@ def upgrade() -> None:
         sa.Column(
             "version", sa.Integer(), autoincrement=False, nullable=False, comment="counts the replacements"
         ),
-        sa.Column("definition", sa.Text(), nullable=False, comment="JSON object as it was sent, defaults filled"),
+        sa.Column(
+            "definition", sa.Text(), nullable=False, comment="JSON object as it was sent, defaults filled"
+        ),
         sa.Column("registered", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("type", "version"),
     )
@@ -61,9 +63,8 @@ def upgrade() -> None:
             nullable=True,
             comment="JSON object as on the wire: the last that was reported",
         ),
-        sa.Column(
-            "cursor", sa.Text(), nullable=True, comment="JSON value: where the step under way got to"
-        ),
+        sa.Column("cursor", sa.Text(), nullable=True, comment="JSON value: where the step under way got to"),
+        sa.Column("cancel_reason", sa.Text(), nullable=True, comment="what the caller said who cancelled it"),
         sa.Column("noted", sa.BigInteger(), nullable=True, comment="when progress was last an event"),
         sa.Column("told", sa.BigInteger(), nullable=True, comment="when progress was last a message"),
         sa.Column("created", sa.BigInteger(), nullable=False),
@@ -80,9 +81,7 @@ def upgrade() -> None:
         ),
         sa.Column("task_id", ID, nullable=False),
         sa.Column("sequence", sa.BigInteger(), nullable=False, comment="counts the events of the job from 1"),
-        sa.Column(
-            "event", sa.Text(), nullable=False, comment="'state', 'step', 'progress', 'log' or 'end'"
-        ),
+        sa.Column("event", sa.Text(), nullable=False, comment="'state', 'step', 'progress', 'log' or 'end'"),
         sa.Column("data", sa.Text(), nullable=False, comment="JSON object as on the wire"),
         sa.Column("type", ID, nullable=False, comment="of the job"),
         sa.Column("state", sa.Text(), nullable=False, comment="of the job then"),

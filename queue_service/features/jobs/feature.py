@@ -1,0 +1,45 @@
+"""Typed jobs as a feature of the service: its API, what follows the tasks of jobs, and its sweep."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from queue_service.api.bodies import Room
+from queue_service.api.endpoint import Api, Section
+from queue_service.api.monitoring import MONITORING
+from queue_service.api.pipeline import Pipeline
+from queue_service.features.feature import Feature, Parts, Running
+from queue_service.features.jobs import store
+from queue_service.features.jobs.api import JobsApi
+from queue_service.features.jobs.endpoints import ALIASES, JOB_ENDPOINTS, TYPE_ENDPOINTS
+from queue_service.features.jobs.examples import EXAMPLES
+from queue_service.features.jobs.secrets import Secrets
+from queue_service.features.jobs.type_api import JobTypesApi
+from queue_service.features.jobs.types import Types
+from queue_service.features.jobs.witness import NAME, JobWitness
+
+ALIAS: Final = "/api/jobs"
+JOBS_API: Final = Api(
+    "jobs",
+    "Jobs",
+    "Tasks with a registered type, checked parameters, steps and progress; also at `/api/jobs`.",
+    [Section(JobsApi, JOB_ENDPOINTS), Section(JobTypesApi, TYPE_ENDPOINTS), MONITORING],
+    examples=EXAMPLES,
+)
+
+
+@asynccontextmanager
+async def _open(parts: Parts) -> AsyncIterator[Running]:
+    database, clock = parts.database, parts.clock
+    if parts.gate is None:
+        yield Running()
+        return
+    jobs = JobsApi(database, clock, parts.settings.limits(), Types(), Secrets(parts.settings))
+    alias = Pipeline(ALIAS, [Section(JobsApi, ALIASES)], {JobsApi: jobs}, clock, parts.gate, Room())
+    try:
+        yield Running(handlers=[jobs, JobTypesApi(database, clock)], paths={ALIAS: alias})
+    finally:
+        await jobs.close()
+
+
+JOBS: Final = Feature(NAME, _open, apis=[JOBS_API], sweeps=[store.delete_expired], witness=JobWitness())
