@@ -32,6 +32,8 @@ _CONTENT_START = Struct(">BHIHHQH")
 _LONG = Struct(">I")
 _END_OCTET = bytes([_END])
 _CONTENT_TYPE_AND_ENCODING = b"\x10application/json\x05utf-8"
+_CC = b"\x02CCA"
+_TRACEPARENT = b"\x0btraceparentS"
 _PERSISTENT = b"\x02"
 _FLAGS_CONTENT_TYPE_ENCODING_HEADERS_MODE = 0xF000
 _FLAG_MESSAGE_ID = 0x0080
@@ -52,16 +54,18 @@ class ProtocolError(Exception):
 def encode_publish(message: OutboundMessage, max_frame: int = MAX_FRAME) -> bytes:
     """All frames that publish one persistent JSON message.
 
-    Properties: ``queue-behaviour.md`` 10; the header ``CC`` is always there, perhaps empty. Raises ValueError
-    when a name does not fit into 255 bytes.
+    Properties: ``queue-behaviour.md`` 10; the header ``CC`` is always there, perhaps empty, and
+    ``traceparent`` for what is traced. Raises ValueError when a name does not fit into 255 bytes.
     """
     arguments = (
         _short("exchange", message.exchange)
         + _short("routing_key", message.routing_key)
         + b"\x00"  # no flags
     )
-    cc = b"".join([b"S" + _long(key.encode()) for key in message.cc])
-    properties = _CONTENT_TYPE_AND_ENCODING + _long(b"\x02CCA" + _long(cc)) + _PERSISTENT
+    headers = _CC + _long(b"".join([b"S" + _long(key.encode()) for key in message.cc]))
+    if message.traceparent is not None:
+        headers += _TRACEPARENT + _long(message.traceparent.encode())
+    properties = _CONTENT_TYPE_AND_ENCODING + _long(headers) + _PERSISTENT
     flags = _FLAGS_CONTENT_TYPE_ENCODING_HEADERS_MODE
     if message.message_id:
         flags |= _FLAG_MESSAGE_ID

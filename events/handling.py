@@ -18,6 +18,7 @@ from events import redelivery
 from events.errors import UndecodableMessage
 from events.messages import Delivery, decode
 from events.subscription import Subscription
+from schemas import tracing
 
 logger = logging.getLogger(__name__)
 
@@ -147,6 +148,22 @@ class Handling:
         return False
 
     async def _attempt(self, event: Any, delivery: Delivery) -> Exception | None:
+        attributes = {
+            "messaging.system": "rabbitmq",
+            "messaging.operation.name": "process",
+            "messaging.destination.name": delivery.exchange,
+            "messaging.rabbitmq.destination.routing_key": delivery.routing_key,
+            "messaging.message.id": delivery.message_id,
+            "attempt": delivery.attempt,
+        }
+        name = f"process {delivery.exchange}"
+        with tracing.span(name, "consumer", parent=delivery.traceparent, attributes=attributes) as span:
+            problem = await self._call(event, delivery)
+            if problem is not None:
+                span.fail(repr(problem))
+            return problem
+
+    async def _call(self, event: Any, delivery: Delivery) -> Exception | None:
         try:
             await self._subscription.call(event, delivery)
         except asyncio.CancelledError:

@@ -28,6 +28,8 @@ class OutboundMessage:
     cc: tuple[str, ...]
     body: bytes
     message_id: str = ""
+    traceparent: str | None = None
+    """The trace that it belongs to; sent as the header of this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Delivery:
     message_id: str
     redelivered: bool
     attempt: int = 1
+    traceparent: str | None = None
+    """The trace that the message belongs to (W3C); None when its task is not traced."""
 
 
 def encode(payload: Message, routes: Sequence[str] = (), *, message_id: str = "") -> OutboundMessage:

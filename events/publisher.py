@@ -9,6 +9,7 @@ routed nowhere, which leaves the client alone: 2,500, 3,300, 50,000.
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final, TypeVar, cast
 
 import pamqp.frame
@@ -22,6 +23,7 @@ from events.errors import BrokerUnavailable
 from events.exchanges import EXCHANGES, Exchange
 from events.frames import CHANNEL, MAX_FRAME, Confirm, Frame, FrameReader, ProtocolError, encode_publish
 from events.messages import OutboundMessage
+from schemas import tracing
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +100,8 @@ class Publisher:
         """
         if self._link is None or self._link.lost.done():
             raise self._no_connection()
+        if message.traceparent is not None:
+            message, settled = _traced(message, settled)
         self._link.publish(message, settled)
 
     async def writable(self) -> None:
@@ -130,6 +134,28 @@ class Publisher:
         if self._link is not None and self._link.lost.done():
             return self._link.lost.result()
         return BrokerUnavailable(f"not connected to the AMQP broker at {self._address}")
+
+
+def _traced(message: OutboundMessage, settled: Settled) -> tuple[OutboundMessage, Settled]:
+    """The message with a span until it is settled, from which whoever is delivered it goes on."""
+    attributes = {
+        "messaging.system": "rabbitmq",
+        "messaging.operation.name": "publish",
+        "messaging.destination.name": message.exchange,
+        "messaging.rabbitmq.destination.routing_key": message.routing_key,
+        "messaging.message.id": message.message_id,
+    }
+    span = tracing.span(
+        f"publish {message.exchange}", "producer", parent=message.traceparent, attributes=attributes
+    )
+
+    def end(confirmed: bool) -> None:
+        if not confirmed:
+            span.fail("the broker refused it")
+        span.end()
+        settled(confirmed)
+
+    return replace(message, traceparent=span.traceparent or message.traceparent), end
 
 
 class _Link(asyncio.Protocol):

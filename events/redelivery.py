@@ -13,6 +13,7 @@ from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
 from events.messages import Delivery
+from schemas import tracing
 
 ATTEMPT: Final = "taskbus-attempt"
 EXCHANGE: Final = "taskbus-exchange"
@@ -74,6 +75,7 @@ def facts(message: DeliveredMessage) -> Delivery:
     again = message.exchange == "" and isinstance(headers.get(EXCHANGE), str)
     attempt = headers.get(ATTEMPT)
     cc = headers.get(CC if again else "CC")
+    traceparent = headers.get(tracing.HEADER)
     return Delivery(
         exchange=str(headers[EXCHANGE]) if again else message.exchange or "",
         routing_key=str(headers.get(ROUTING_KEY, "")) if again else message.routing_key or "",
@@ -81,6 +83,7 @@ def facts(message: DeliveredMessage) -> Delivery:
         message_id=properties.message_id or "",
         redelivered=bool(message.redelivered),
         attempt=attempt if again and isinstance(attempt, int) and attempt > 0 else 1,
+        traceparent=traceparent if isinstance(traceparent, str) else None,
     )
 
 

@@ -34,6 +34,7 @@ from queue_service.settings import LOOPBACK, Settings
 from queue_service.store.database import StoreUnavailable, open_database
 from queue_service.store.migrations import runner
 from queue_service.store.single_process import DatabaseInUse
+from schemas import tracing
 
 logger = structlog.get_logger(__name__)
 
@@ -159,6 +160,7 @@ def _run(overrides: dict[str, object], roles: frozenset[str], *, announce: bool)
     configure_logs(settings.log_level, settings.log_format)
     try:
         _check(settings, roles, processes)
+        _trace(settings)
         listener = _listen(settings) if "api" in roles else None
         if listener is not None:
             settings = settings.model_copy(update={"port": listener.getsockname()[1]})
@@ -224,6 +226,20 @@ def _check(settings: Settings, roles: frozenset[str], processes: int) -> None:
         )
     if roles == {"loops"} and not settings.amqp_url:
         raise CannotStart("`taskbus loops` publishes to a broker of its own: set TASKBUS_AMQP_URL")
+
+
+def _trace(settings: Settings) -> None:
+    """Begin to export traces, if that is wanted."""
+    if settings.traces == "off":
+        return
+    try:
+        from events.opentelemetry import exporting
+    except ModuleNotFoundError as error:
+        raise CannotStart(
+            f"TASKBUS_TRACES is {settings.traces}, and {error.name} is not installed: "
+            "pip install 'taskbus[traces]'"
+        ) from None
+    tracing.use(exporting("taskbus"))
 
 
 def _listen(settings: Settings) -> socket.socket:

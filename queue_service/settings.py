@@ -275,6 +275,13 @@ class Settings(BaseSettings):
     @field_validator("static_clients", mode="before")
     @classmethod
     def _of_json(cls, value: Any) -> Any:
+    traces: str = Field(
+        default="off",
+        pattern="^(off|otlp)$",
+        description="`otlp` exports OpenTelemetry traces, and keeps them going through messages and workers; "
+        "needs the extra `traces`. `OTEL_EXPORTER_OTLP_ENDPOINT` and `OTEL_TRACES_SAMPLER` say where to, and "
+        "of how many calls. `off` takes no notice of `traceparent`.",
+    )
         try:
             return from_json(value or "[]") if isinstance(value, str) else value
         except ValueError as error:

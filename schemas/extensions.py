@@ -119,6 +119,13 @@ class SkippedDuplicate(Extension):
     """The task is unique, and an equal one exists, whose status this is. The one asked for does not exist."""
 
 
+class Traced(Extension):
+    """What a claim tells beside the run."""
+
+    traceparent: Text | None = None
+    """The trace in which the task was created (W3C); of tasks that are traced only."""
+
+
 class CancelRequested(Extension):
     """What a worker is told that renews its claim."""
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from schemas.base import INTEGRAL, Document, Request, Text
-from schemas.extensions import CancelRequested, FailedAttempt, OfJob, SkippedDuplicate, TaskExtensions
+from schemas.extensions import CancelRequested, FailedAttempt, OfJob, SkippedDuplicate, TaskExtensions, Traced
 from schemas.ids import (
     ProjectId,
     ProvisionerId,
@@ -188,7 +188,7 @@ class TaskReclaimResponse(CancelRequested, _HeldRun):
     schema_name = "task-reclaim-response"
 
 
-class TaskClaimResponse(OfJob, _HeldRun):
+class TaskClaimResponse(Traced, OfJob, _HeldRun):
     """A claimed run with the definition to work on; also the element of a claimWork answer."""
 
     schema_name = "task-claim-response"

@@ -10,12 +10,13 @@ from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
+from schemas import tracing
 from schemas.queue import TaskClaimResponse, TaskReclaimResponse
 from schemas.task import JsonObject, TaskDefinition, TaskStatus
 from taskbus.clock import Clock, within
 from taskbus.credentials import Credentials
 from taskbus.errors import ApiError, Conflict, TaskbusError, TaskException, TaskFailed
-from taskbus.outcomes import WORKER_SHUTDOWN, Completed, Exceptional, Failed, Outcome, label
+from taskbus.outcomes import WORKER_SHUTDOWN, Completed, Exceptional, Failed, Outcome, Snoozed, label
 from taskbus.transport import backoff
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ class ClaimedRun:
         self.status: TaskStatus = claim.status
         self.worker_group: str = claim.worker_group
         self.worker_id: str = claim.worker_id
+        self.traceparent: str | None = claim.traceparent
+        """The trace in which the task was created, if it is traced."""
         self.taken_until: datetime = claim.taken_until
         self.credentials = Credentials.of_claim(claim.credentials)
         run = claim.status.runs[claim.run_id]
@@ -127,8 +130,15 @@ class Attempt:
         self._surrendered = False
 
     async def execute(self) -> None:
-        """Run the handler and report what came of it, unless the claim is lost before."""
-        await self._while_held(self._handle_and_report())
+        """Run the handler and report what came of it, unless the claim is lost before.
+
+        All of that is one span in the trace of the task.
+        """
+        run = self.run
+        attributes = {"taskId": run.task_id, "runId": run.run_id, "taskQueueId": run.task.task_queue_id}
+        name = f"run {run.task.metadata.name}"
+        with tracing.span(name, "consumer", parent=run.traceparent, attributes=attributes) as span:
+            await self._while_held(self._handle_and_report(span))
 
     async def give_back(self) -> None:
         """Report worker-shutdown without having started, so that another worker gets the task at once."""
@@ -159,7 +169,7 @@ class Attempt:
             if not part.cancelled():
                 part.result()
 
-    async def _handle_and_report(self) -> None:
+    async def _handle_and_report(self, span: tracing.Span) -> None:
         if self._shutting_down:
             await self._report(WORKER_SHUTDOWN)
             return
@@ -172,6 +182,8 @@ class Attempt:
                 handling.cancel()
                 await asyncio.wait({handling})
         outcome = self._outcome(handling)
+        if not isinstance(outcome, Completed | Snoozed):
+            span.fail(label(outcome))
         if not self._surrendered:
             self._reporting = True
             await self._report(outcome)

@@ -11,7 +11,7 @@ Payload::
 A task completes when its command exits with 0 and the artifacts are there, and fails otherwise. The command
 has its own process group, no input, and in its environment TASK_ID, RUN_ID, TASKBUS_ROOT_URL and
 TASKCLUSTER_ROOT_URL; no other variable of these two families is passed on, since they may hold the worker's
-credentials.
+credentials. A task that is traced finds TRACEPARENT there, to go on with its trace.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
+from schemas import tracing
 from schemas.base import INTEGRAL, Request, Text
 from taskbus.clock import Clock, SystemClock, within
 from taskbus.errors import TaskException, TaskFailed, describe
@@ -43,7 +44,7 @@ TERMINATION_SECONDS: Final = 3.0
 OUTPUT_SECONDS: Final = 2.0
 """How long the rest of the output may take once the process group is gone."""
 
-_PRIVATE: Final = ("TASKBUS_", "TASKCLUSTER_")
+_PRIVATE: Final = ("TASKBUS_", "TASKCLUSTER_", tracing.VARIABLE)
 
 Output = Callable[[ClaimedRun, str], None]
 """Takes one line of a command's output, without its end."""
@@ -179,6 +180,8 @@ class CommandHandler:
             "TASKBUS_ROOT_URL": self._root_url,
             "TASKCLUSTER_ROOT_URL": self._root_url,
         }
+        if (traceparent := tracing.current() or run.traceparent) is not None:
+            environment[tracing.VARIABLE] = traceparent
         try:
             return await CommandProcess.start(payload.command, environment, self._guard, folder)
         except OSError as error:

@@ -27,6 +27,7 @@ from queue_service.service import Service
 from queue_service.settings import Settings
 from queue_service.store.database import open_database
 from queue_service.store.migrations import runner
+from schemas import tracing
 from schemas.attempts import AttemptsResponse
 from schemas.durations import parse_duration
 from schemas.task import TaskState
@@ -106,6 +107,8 @@ class InProcess(Transport):
             headers["content-type"] = "application/json"
         if sign is not None:
             headers["authorization"] = sign(method, url, body)
+        if (traceparent := tracing.current()) is not None:
+            headers[tracing.HEADER] = traceparent
         sent: list[dict[str, Any]] = []
         received = iter([{"type": "http.request", "body": body or b"", "more_body": False}])
 

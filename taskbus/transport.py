@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 import aiohttp
 from yarl import URL
 
+from schemas import tracing
 from taskbus.errors import ApiError, ConnectionFailed, WorkNotDone, error_from_response
 
 logger = logging.getLogger(__name__)
@@ -128,6 +129,8 @@ class Transport:
             headers = {} if body is None else {"Content-Type": "application/json"}
             if sign is not None:
                 headers["Authorization"] = sign(method, url, body)
+            if (traceparent := tracing.current()) is not None:
+                headers[tracing.HEADER] = traceparent
             async with self.exchange(
                 method, url, data=body, headers=headers, answer_seconds=answer_seconds
             ) as response:

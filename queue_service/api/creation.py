@@ -9,6 +9,7 @@ from datetime import datetime
 from queue_service.core import definition as definitions
 from queue_service.core.limits import Limits
 from queue_service.operations.tasks import Creation
+from schemas import tracing
 from schemas.queue import CreateTaskRequest
 from schemas.task import PRIORITIES
 
@@ -39,4 +40,4 @@ def creation_of(
     definitions.check_times(definition, now, limits)
     definitions.check_scopes(definition)
     definitions.check_limits(definition)
-    return Creation(task_id, definition)
+    return Creation(task_id, definition, tracing.current())

@@ -384,6 +384,7 @@ class QueueApi:
             credentials=self._credentials(task, claimed.definition),
             job=claimed.told,
         )
+            traceparent=task.traceparent,
 
     def _credentials(self, task: Task, definition: TaskDefinition) -> TaskCredentials:
         """Temporary credentials for what the holder of the run may do (``queue-behaviour.md`` 7.3)."""

@@ -103,8 +103,8 @@ def check_limits(definition: TaskDefinition) -> None:
         check_members(definition.limits, definition.payload, definition.tags)
 
 
-def unscheduled_task(task_id: str, definition: TaskDefinition) -> Task:
-    """The task before anything happened to it."""
+def unscheduled_task(task_id: str, definition: TaskDefinition, traceparent: str | None = None) -> Task:
+    """The task before anything happened to it, and the trace in which it is created."""
     return Task(
         task_id=task_id,
         task_queue_id=definition.task_queue_id,
@@ -119,7 +119,7 @@ def unscheduled_task(task_id: str, definition: TaskDefinition) -> Task:
         tags=definition.tags,
         priority=definition.priority,
         retries_left=definition.retries,
-        extras=extras_of(definition),
+        extras=extras_of(definition, traceparent),
         lane=lane_of(definition.limits, NO_LIMITS, definition.payload, definition.tags),
     )
 

@@ -3,7 +3,7 @@
 Rules: ``seed-systems.md`` C-1 to C-15, U-1 to U-11, X-1.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -42,6 +42,13 @@ class Extras:
     """The feature that is told of every change of the task, in the same transaction; mostly none."""
     cancel_requested: bool = False
     """Whether the run is to be the last, and the task cancelled unless it completes (K-3)."""
+    traceparent: str | None = None
+    """The trace in which it was created. It changes nothing of what happens to the task."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether there is nothing but a trace."""
+        return replace(self, traceparent=None) == PLAIN
 
     def starts_after(self, now: datetime) -> datetime | None:
         """When the first run may be made, if that is not now."""
@@ -52,13 +59,14 @@ PLAIN: Final = Extras()
 """What a task without extensions has."""
 
 
-def extras_of(asked: TaskExtensions) -> Extras | None:
-    """What the creator of a task asked for; None for a plain task."""
+def extras_of(asked: TaskExtensions, traceparent: str | None) -> Extras | None:
+    """What the creator of a task asked for, and its trace; None for a plain task that is not traced."""
     extras = Extras(
         run_at=asked.run_at,
         held=bool(asked.held),
         max_attempts=asked.max_attempts or 1,
         retry_policy=asked.retry_policy,
         retention=asked.retention,
+        traceparent=traceparent,
     )
     return None if extras == PLAIN else extras

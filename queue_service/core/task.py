@@ -59,6 +59,11 @@ class Task:
         return self.state in ("completed", "failed", "exception")
 
     @property
+    def traceparent(self) -> str | None:
+        """The trace in which it was created, if that is known."""
+        return None if self.extras is None else self.extras.traceparent
+
+    @property
     def attempt(self) -> int:
         """How often it was started, without what was snoozed or cut short by its worker's shutdown (C-2)."""
         return sum(counts_as_attempt(run) for run in self.runs)

@@ -298,7 +298,7 @@ def rerun(task: Task, now: datetime) -> Change:
         )
     retries_left = min(task.retries, MAX_RUNS - 1 - len(task.runs))
     extras = task.extras
-    if extras is not None and task.attempt >= extras.max_attempts:
+    if extras is not None and not extras.plain and task.attempt >= extras.max_attempts:
         extras = replace(extras, max_attempts=extras.max_attempts + 1)
     if extras is not None and extras.cancel_requested:
         extras = replace(extras, cancel_requested=False)

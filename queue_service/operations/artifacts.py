@@ -90,4 +90,4 @@ async def finish(tx: Tx, calls: Sequence[Finish]) -> list[Artifact | QueueError]
 
 def _told(task: Task, artifact: Artifact) -> list[Outgoing]:
     message = rules.announcement(task, artifact)
-    return [] if message is None else [Outgoing(message, task.routes, (task.task_id,))]
+    return [] if message is None else [Outgoing(message, task.routes, (task.task_id,), task.traceparent)]

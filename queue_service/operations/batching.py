@@ -15,6 +15,7 @@ from typing import Final, Generic, TypeVar, cast
 from queue_service.core.errors import QueueError
 from queue_service.counting import SIZES, Distribution
 from queue_service.store.database import StoreUnavailable
+from schemas import tracing
 
 MANY: Final = 8
 """Waiting calls that are worth another transaction beside the one under way."""
@@ -34,6 +35,8 @@ class _Waiting(Generic[Item, Result]):
     item: Item
     weight: int
     outcome: asyncio.Future[Result]
+    traceparent: str | None
+    """Of the caller, to whom the transaction is a part of what it asked for."""
 
 
 class Batcher(Generic[Item, Result]):
@@ -71,12 +74,13 @@ class Batcher(Generic[Item, Result]):
         """
         if len(self._line) >= self._max_waiting:
             raise Overloaded(f"{len(self._line)} calls of this kind wait already")
-        waiting = _Waiting[Item, Result](item, weight, asyncio.get_running_loop().create_future())
+        outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(item, weight, outcome, tracing.current())
         self._line.append(waiting)
         if not self._workers or (len(self._workers) < self._lanes and len(self._line) >= MANY):
             # In a context of its own: it works for many calls, and its log lines are not those of the first.
             self._workers.add(asyncio.create_task(self._work(), name="batcher", context=Context()))
-        return await waiting.outcome
+        return await outcome
 
     async def close(self) -> None:
         """Wait until the line is worked off."""
@@ -106,7 +110,7 @@ class Batcher(Generic[Item, Result]):
 
     async def _settle(self, batch: Sequence[_Waiting[Item, Result]]) -> None:
         try:
-            outcomes = await self._run([waiting.item for waiting in batch])
+            outcomes = await self._transact(batch)
         except StoreUnavailable as error:
             for waiting in batch:
                 _fail(waiting, error)
@@ -125,6 +129,23 @@ class Batcher(Generic[Item, Result]):
                     _fail(waiting, outcome)
                 elif not waiting.outcome.done():
                     waiting.outcome.set_result(outcome)
+
+    async def _transact(self, batch: Sequence[_Waiting[Item, Result]]) -> Sequence[Result | QueueError]:
+        """The outcomes of a transaction; it is a span in the trace of each call that shares it."""
+        spans = [
+            tracing.span("transaction", parent=waiting.traceparent, attributes={"calls": len(batch)})
+            for waiting in batch
+            if waiting.traceparent is not None
+        ]
+        try:
+            return await self._run([waiting.item for waiting in batch])
+        except Exception as error:
+            for span in spans:
+                span.fail(repr(error))
+            raise
+        finally:
+            for span in spans:
+                span.end()
 
 
 def _fail(waiting: _Waiting[Item, Result], error: Exception) -> None:

@@ -35,6 +35,8 @@ class Creation:
 
     task_id: str
     definition: TaskDefinition
+    traceparent: str | None = None
+    """The trace in which it is created."""
     witness: str = ""
     """The feature that is told of every change of it, if there is one."""
 
@@ -186,7 +188,8 @@ def _create(
         {**known, creation.task_id: itself} if definition.dependencies else known,
         definition.deadline,
     )
-    task = uniqueness.with_key(definitions.unscheduled_task(creation.task_id, definition), key)
+    unscheduled = definitions.unscheduled_task(creation.task_id, definition, creation.traceparent)
+    task = uniqueness.with_key(unscheduled, key)
     if creation.witness:
         task = replace(task, extras=replace(task.extras or PLAIN, witness=creation.witness))
     change = transitions.create(task, now, unmet_dependencies=bool(unmet))

@@ -54,8 +54,9 @@ _given = Rows(
     order_keys=Text,
     body=Text,
     created=BigInteger,
+    traceparent=Text,
 )
-_COLUMNS: Final = ("exchange", "routing_key", "cc", "order_keys", "body", "created")
+_COLUMNS: Final = ("exchange", "routing_key", "cc", "order_keys", "body", "created", "traceparent")
 APPEND: Final = insert(outbox).from_select(
     list(_COLUMNS), select(*(_given.c[name] for name in _COLUMNS)).order_by(_given.c.place)
 )
@@ -126,6 +127,8 @@ class Outgoing:
     routes: tuple[str, ...]
     order_keys: tuple[str, ...]
     """Shared keys are made by :func:`shared`."""
+    traceparent: str | None = None
+    """The trace of the task that it tells about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,9 @@ def shared(key: str) -> str:
 def messages_of(changes: Iterable[Change], *, caused_by: tuple[str, ...] = ()) -> list[Outgoing]:
     """All messages of these changes, in their order. ``caused_by``: tasks they must not overtake."""
     return [
-        Outgoing(message, change.after.routes, _order_keys(change.after, caused_by))
+        Outgoing(
+            message, change.after.routes, _order_keys(change.after, caused_by), change.after.traceparent
+        )
         for change in changes
         for message in change.messages
     ]
@@ -185,6 +190,7 @@ async def record(tx: Tx, outgoing: Sequence[Outgoing]) -> None:
                 "order_keys": to_json(item.order_keys).decode(),
                 "body": encoded.body.decode(),
                 "created": created,
+                "traceparent": item.traceparent,
             }
         )
     await tx.connection.execute(APPEND, _given.parameters(rows))
@@ -217,6 +223,7 @@ def _rows(found: Result) -> list[OutboxRow]:
                 cc=tuple(from_json(row.cc)),
                 body=row.body.encode(),
                 message_id=str(row.id),
+                traceparent=row.traceparent,
             ),
             set_aside=row.set_aside > 0,
         )

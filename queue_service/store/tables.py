@@ -223,6 +223,7 @@ outbox = Table(
         server_default="0",
         comment="when it was last refused, or stood behind one that was; 0 for one that may be sent",
     ),
+    Column("traceparent", Text, comment="the trace of the task that it tells about"),
     sqlite_autoincrement=True,
 )
 Index("outbox_lanes", outbox.c.set_aside, outbox.c.id)

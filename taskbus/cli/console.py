@@ -16,6 +16,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from schemas import tracing
 from taskbus.errors import AuthenticationFailed, InsufficientScopes, TaskbusError, describe
 
 FAILURE: Final = 1
@@ -24,6 +25,9 @@ INTERRUPTED: Final = 130
 
 DEFAULT_AMQP_URL: Final = "amqp://guest:guest@127.0.0.1:5672/"
 AMQP_URL_VARIABLE: Final = "TASKBUS_AMQP_URL"
+
+TRACES_VARIABLE: Final = "TASKBUS_TRACES"
+"""``otlp`` exports the traces of this program; as for the server."""
 
 _WIDE: Final = 10_000
 """Columns when nobody looks: a pipe or a file gets whole lines."""
@@ -110,3 +114,19 @@ def configure_logging(level: int) -> None:
     )
     for library in ("aiormq", "aio_pika"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
+def export_traces(service: str) -> None:
+    """Export the traces of this program, if the environment says so."""
+    match os.environ.get(TRACES_VARIABLE, "off"):
+        case "off":
+            return
+        case "otlp":
+            pass
+        case other:
+            fail(f"{TRACES_VARIABLE}: expected off or otlp, got {other!r}", USAGE)
+    try:
+        from events.opentelemetry import exporting
+    except ModuleNotFoundError as error:
+        fail(f"{TRACES_VARIABLE}: {error.name} is not installed: pip install 'taskbus[traces]'", USAGE)
+    tracing.use(exporting(service))

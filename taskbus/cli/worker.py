@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from taskbus.cli.console import INTERRUPTED, RootUrl, configure_logging, run, wrong_input
+from taskbus.cli.console import INTERRUPTED, RootUrl, configure_logging, export_traces, run, wrong_input
 from taskbus.cli.stopping import until_signalled
 from taskbus.client import Queue
 from taskbus.run_artifacts import RunArtifacts
@@ -99,6 +99,7 @@ def worker(
     rest back to the queue. A second one ends it at once.
     """
     configure_logging(logging.INFO)
+    export_traces("taskbus worker")
     with wrong_input():
         if attach is not None:
             others_given = (queue, jobs, concurrency, worker_group, worker_id, task_folders)

@@ -135,6 +135,8 @@ def _plain(value: Any) -> Any:
         return {name: member for name, member in value.items() if name not in EXTENSIONS}
     if value.get("uniqueSkippedAsDuplicate") is True:
         value = {name: member for name, member in value.items() if name != "uniqueSkippedAsDuplicate"}
+    if "traceparent" in value and "credentials" in value:
+        value = {name: member for name, member in value.items() if name != "traceparent"}
     if "takenUntil" in value and "credentials" in value:
         value = {name: member for name, member in value.items() if name not in ("job", "cancelRequested")}
     return {name: _plain(member) for name, member in value.items()}
