@@ -40,6 +40,7 @@ from queue_service.log_context import about
 from queue_service.operations.batching import Overloaded
 from queue_service.store.database import StoreUnavailable
 from schemas.base import Document, Wire
+from schemas import tracing
 from schemas.ids import PARAMETER_PATTERNS, QUERY_PATTERNS
 
 logger = structlog.get_logger(__name__)
@@ -71,7 +72,8 @@ CLIENT_GONE: Final = 499
 MAX_TRACE_ID: Final = 200
 """Bytes of it that a log line tells."""
 _LOGGED: Final = ("taskId", "runId", "taskGroupId", "taskQueueId")
-"""URL parameters that log lines tell."""
+"""URL parameters that log lines and spans tell."""
+_TRACEPARENT: Final = tracing.HEADER.encode()
 
 
 @dataclass
@@ -129,7 +131,10 @@ class Pipeline:
         facts: dict[str, object] = {"traceId": trace_id[:MAX_TRACE_ID].decode("latin-1")}
         before = about.set(facts)
         try:
-            name, status = await self._serve(scope, receive, send, headers, trace_id, facts)
+            parent = headers.get(_TRACEPARENT, b"").decode("latin-1")
+            with tracing.span(scope["method"], "server", parent=parent) as span:
+                name, status = await self._serve(scope, receive, send, headers, trace_id, facts)
+                _describe(span, scope["method"], name, status, facts)
             seconds = perf_counter() - began
             self.calls.add(name, status, seconds)
             if _level.isEnabledFor(logging.DEBUG):
@@ -279,6 +284,12 @@ def _signed(scope: Scope, headers: Mapping[bytes, bytes]) -> SignedRequest:
         host=host,
         port=port,
         authorization=None if authorization is None else authorization.decode("latin-1"),
+def _describe(span: tracing.Span, verb: str, name: str, status: int, facts: Mapping[str, object]) -> None:
+    span.describe(name or verb, {"http.request.method": verb, "http.response.status_code": status, **facts})
+    if status >= 500:
+        span.fail(f"HTTP {status}")
+
+
         content_type=headers.get(b"content-type", b"").decode("latin-1"),
     )
 
