@@ -22,6 +22,7 @@ from benchmarks import (
     life,
     limits,
     machine,
+    peers,
     relay,
     roles,
 )
@@ -49,6 +50,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "artifacts": artifacts.run,
     "attached": attached.run,
     "kv": kv.run,
+    "peers": peers.run,
 }
 
 
@@ -76,6 +78,7 @@ async def _run(names: list[str], *, quick: bool) -> dict[str, Any]:
     try:
         for name in names:
             section = await BENCHMARKS[name](environment, quick=quick)
+            section.notes.append(f"afterwards {machine.speed()}")
             print(markdown(section), flush=True)
             sections.append(section)
     finally:

@@ -98,7 +98,7 @@ class Environment:
     @asynccontextmanager
     async def _on_postgres(self, further: Mapping[str, str], processes: int = 1) -> AsyncIterator[Service]:
         async with AsyncExitStack() as stack:
-            url = await stack.enter_async_context(_database(self.postgres_url))
+            url = await stack.enter_async_context(fresh_database(self.postgres_url))
             settings = {"TASKBUS_DATABASE_URL": url, "TASKBUS_AMQP_URL": self.amqp_url, **further}
             await _migrate(settings)
             watch = await asyncpg.connect(url)
@@ -148,7 +148,7 @@ class Environment:
 
 
 @asynccontextmanager
-async def _database(server_url: str) -> AsyncIterator[str]:
+async def fresh_database(server_url: str) -> AsyncIterator[str]:
     """A fresh database on a PostgreSQL server, dropped at the end."""
     name = f"taskbus_bench_{uuid.uuid4().hex[:12]}"
     connection = await asyncpg.connect(server_url)

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -36,6 +37,8 @@ class ApiProcesses:
             PARENT_PID: str(os.getpid()),
         }
         self._watchers: list[asyncio.Task[None]] = []
+        self._processes: set[asyncio.subprocess.Process] = set()
+        self._ending = False
 
     async def __aenter__(self) -> "ApiProcesses":
         self._watchers = [
@@ -43,6 +46,13 @@ class ApiProcesses:
             for number in range(1, self._number + 1)
         ]
         return self
+
+    def end(self) -> None:
+        """Ask all to stop, and start none again; the end of the context waits for them."""
+        self._ending = True
+        for process in self._processes:
+            with suppress(ProcessLookupError):
+                process.terminate()
 
     async def __aexit__(self, *error: object) -> None:
         for watcher in self._watchers:
@@ -55,17 +65,23 @@ class ApiProcesses:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "taskbus", "api", env=environment, pass_fds=(self._descriptor,)
             )
+            self._processes.add(process)
             try:
                 status = await process.wait()
             except asyncio.CancelledError:
                 await _stop(process)
                 raise
+            finally:
+                self._processes.discard(process)
+            if self._ending:
+                return
             logger.error("an API process ended; another one is started", pid=process.pid, status=status)
             await asyncio.sleep(RESTART_SECONDS)
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
-    process.terminate()
+    with suppress(ProcessLookupError):
+        process.terminate()
     try:
         async with asyncio.timeout(STOP_SECONDS):
             await process.wait()

@@ -49,7 +49,7 @@ PONG_SECONDS: Final = 10.0
 """Without an answer to a ping for so long, a socket is lost (WS-7)."""
 TAKES_NOTHING_SECONDS: Final = 60
 GIVE_UP_SECONDS: Final = 20
-"""Before supervisors lose patience, which is after 30 s for most."""
+"""Beside the time for attached workers; before supervisors lose patience, which is after 30 s for most."""
 
 
 class CannotStart(Exception):
@@ -289,7 +289,7 @@ async def _serve(
 
     def end() -> None:
         stop.set()
-        loop.call_later(GIVE_UP_SECONDS, _give_up)
+        loop.call_later(GIVE_UP_SECONDS + settings.drain_seconds, _give_up)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
@@ -305,15 +305,15 @@ async def _serve(
             logger.info("background work runs")
             await stop.wait()
             return
-        async with ApiProcesses(processes - 1, listener, _handed_down(settings)):
+        async with ApiProcesses(processes - 1, listener, _handed_down(settings)) as others:
             if announce:
                 _announce(service, settings)
-            await _serve_http(service, settings, listener, stop)
+            await _serve_http(service, settings, listener, stop, others)
 
 
 def _give_up() -> None:
     """End at once, as by SIGKILL: something does not answer, such as a database behind a dead link."""
-    logger.error("the end took too long and is forced now; nothing is lost", seconds=GIVE_UP_SECONDS)
+    logger.error("the end took too long and is forced now; nothing is lost")
     os._exit(1)
 
 
@@ -340,7 +340,11 @@ def _connections(settings: Settings) -> int:
 
 
 async def _serve_http(
-    service: Service, settings: Settings, listener: socket.socket, stop: asyncio.Event
+    service: Service,
+    settings: Settings,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    others: ApiProcesses,
 ) -> None:
     config = uvicorn.Config(
         service.application,
@@ -364,8 +368,9 @@ async def _serve_http(
     serving = asyncio.create_task(server._serve([listener]), name="http server")
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+    others.end()
+    await service.wind_down()
     server.should_exit = True
-    service.api.desk.close()
     await serving
     stopping.cancel()
 

@@ -112,6 +112,7 @@ class Service:
         self.relay: OutboxRelay | None = None
         self.health: Health
         self._background: list[Loop] = []
+        self._wind_downs: list[Callable[[], Awaitable[None]]] = []
 
     async def __aenter__(self) -> "Service":
         try:
@@ -175,6 +176,7 @@ class Service:
             background=self._background,
         )
         running = [await self._stack.enter_async_context(feature.open(parts)) for feature in FEATURES]
+        self._wind_downs = [one.wind_down for one in running if one.wind_down is not None]
         if "loops" in self.roles:
             for loop in [loop for feature in running for loop in feature.loops]:
                 loop.start()
@@ -190,6 +192,11 @@ class Service:
             broker=None if relay is None else lambda: relay.connected,
             answers_calls="api" in self.roles,
         )
+
+    async def wind_down(self) -> None:
+        """Let go of who is connected, in order, before the connections are closed."""
+        self.api.desk.close()
+        await asyncio.gather(*(wind_down() for wind_down in self._wind_downs))
 
     def watched(self) -> Watched:
         """The parts of this process that count what they do; starts to look at the event loop's delay."""

@@ -167,6 +167,28 @@ class Settings(BaseSettings):
         ge=1,
         description="When an event has waited in the outbox for longer than these seconds, a warning tells.",
     )
+    drain_seconds: float = Field(
+        default=5,
+        ge=0,
+        le=300,
+        description="Seconds that attached workers have to finish their items when the server stops.",
+    )
+    stream_kept_seconds: float = Field(
+        default=600,
+        ge=10,
+        le=86400,
+        description="Seconds for which events are kept for readers of streams who come again; kept only while "
+        "somebody has streamed in that time.",
+    )
+    stream_kept_events: int = Field(
+        default=100_000, ge=1000, description="Events that are kept for them at most."
+    )
+    stream_max_readers: int = Field(
+        default=10_000,
+        ge=1,
+        description="Streams of events, and of jobs, that a process has open at most of each; further ones "
+        "are answered 503.",
+    )
     claim_timeout: float = Field(
         default=1200, gt=0, le=86400, description="Seconds a claim or reclaim lasts."
     )
@@ -253,6 +275,13 @@ class Settings(BaseSettings):
     artifacts_s3_path_style: bool = Field(
         default=False, description="URLs name the bucket in their path, as many S3-compatible services need."
     )
+    traces: str = Field(
+        default="off",
+        pattern="^(off|otlp)$",
+        description="`otlp` exports OpenTelemetry traces, and keeps them going through messages and workers; "
+        "needs the extra `traces`. `OTEL_EXPORTER_OTLP_ENDPOINT` and `OTEL_TRACES_SAMPLER` say where to, and "
+        "of how many calls. `off` takes no notice of `traceparent`.",
+    )
     log_format: str = Field(
         default="auto", pattern="^(auto|json|text)$", description="`json`, `text`, or `auto` by terminal."
     )
@@ -275,13 +304,6 @@ class Settings(BaseSettings):
     @field_validator("static_clients", mode="before")
     @classmethod
     def _of_json(cls, value: Any) -> Any:
-    traces: str = Field(
-        default="off",
-        pattern="^(off|otlp)$",
-        description="`otlp` exports OpenTelemetry traces, and keeps them going through messages and workers; "
-        "needs the extra `traces`. `OTEL_EXPORTER_OTLP_ENDPOINT` and `OTEL_TRACES_SAMPLER` say where to, and "
-        "of how many calls. `off` takes no notice of `traceparent`.",
-    )
         try:
             return from_json(value or "[]") if isinstance(value, str) else value
         except ValueError as error:

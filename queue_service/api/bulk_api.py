@@ -197,6 +197,7 @@ def _authorization(call: Call[ReportRunsRequest], report: RunReport) -> Any:
             workerGroup=run.worker_group or "",
             workerId=run.worker_id or "",
         )
+        attempts.refuse_former_holder(task, call.permit.client_id)
 
     return authorize
 

@@ -280,7 +280,7 @@ class QueueApi:
         def rule(task: Task, now: datetime) -> Change:
             return transitions.reclaim(task, run_id, now, now + self._limits.claim_timeout)
 
-        task = await self._changes.submit(TaskCall(call.params["taskId"], rule))
+        task = await self._changes.submit(TaskCall(call.params["taskId"], rule, _holder(call)))
         async with self._database.read() as connection:
             defined = await tasks.definitions(connection, [task.task_id])
         worker_group, worker_id, taken_until = held(task.runs[-1])
@@ -312,7 +312,8 @@ class QueueApi:
 
     async def report(self, call: Call[Any], rule: Rule) -> TaskStatusResponse:
         """Apply a rule for a caller that the pipeline has authorized."""
-        return _status(await self._changes.submit(TaskCall(call.params["taskId"], rule), weight=call.size))
+        asked = TaskCall(call.params["taskId"], rule, _holder(call))
+        return _status(await self._changes.submit(asked, weight=call.size))
 
     # ---- parts ----------------------------------------------------------------------------------------
 
@@ -383,8 +384,8 @@ class QueueApi:
             task=claimed.definition,
             credentials=self._credentials(task, claimed.definition),
             job=claimed.told,
-        )
             traceparent=task.traceparent,
+        )
 
     def _credentials(self, task: Task, definition: TaskDefinition) -> TaskCredentials:
         """Temporary credentials for what the holder of the run may do (``queue-behaviour.md`` 7.3)."""
@@ -418,6 +419,11 @@ class QueueApi:
     async def _run_claims(self, requests: Sequence[WorkRequest]) -> list[list[Claimed]]:
         timeout = self._limits.claim_timeout
         return await self._database.write(lambda tx: claiming.claim(tx, requests, timeout=timeout))
+
+
+def _holder(call: Call[Any]) -> Callable[[Task], None]:
+    """The pipeline has authorized a claim by its name; this looks whose claim it is."""
+    return lambda task: attempts.refuse_former_holder(task, call.permit.client_id)
 
 
 def _status(task: Task) -> TaskStatusResponse:

@@ -5,6 +5,7 @@ it stands and the time, and returns the change or raises the error of the wire. 
 the worker's decision (C-6); how a failure is judged is decided here.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -28,6 +29,8 @@ MAX_WORKERS: Final = 100
 CLAIM_EXPIRED: Final = "the claim expired before the worker reported"
 
 NOTHING_TOLD: Final = FailureReport()
+_CLAIM: Final = re.compile(r"task-client/[^/]+/([0-9]+)/on/([^/]+)/([^/]+)/until/.+")
+"""The name of a claim's credentials (``queue-behaviour.md`` 7.3)."""
 
 
 def completed(task: Task, run_id: int, report: CompletionReport, now: datetime) -> Change:
@@ -102,6 +105,21 @@ def snoozed(task: Task, run_id: int, wait: timedelta, now: datetime) -> Change:
     )
     change = Change(task, after, () if wait else (telling.pending(after),))
     return transitions.heeding_cancellation(change, now)
+
+
+def refuse_former_holder(task: Task, client_id: str) -> None:
+    """Raise RequestConflict for the credentials of a claim that ended when its run was snoozed (C-15).
+
+    The run keeps its number, so its next worker's run has the name that these credentials are good for.
+    """
+    named = _CLAIM.fullmatch(client_id) if task.extras is not None and task.extras.snoozes else None
+    if named is None:
+        return
+    run = run_of(task, int(named[1]))
+    if run.worker_id is not None and (run.worker_group, run.worker_id) != (named[2], named[3]):
+        raise RequestConflict(
+            f"Run {run.run_id} of task `{task.task_id}` was snoozed, and another worker has claimed it since."
+        )
 
 
 # ---- what is shown ------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """What a feature brings to the service, and what it is given to do so."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
@@ -46,6 +46,8 @@ class Running:
     """By the beginning of the path."""
     loops: Sequence[Loop] = ()
     """Run by one or many processes; safe by row locks and leases."""
+    wind_down: Callable[[], Awaitable[None]] | None = None
+    """Called when the process is about to end, while its connections are still there; takes seconds at most."""
 
 
 @dataclass(frozen=True)

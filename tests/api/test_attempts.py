@@ -355,6 +355,21 @@ async def test_a_snoozed_run_comes_back_under_its_number(queue: RunningQueue) ->
     assert (await report(queue, "completed")).status == 200
 
 
+async def test_who_snoozed_a_run_has_no_say_about_the_next_claim_of_it(queue: RunningQueue) -> None:
+    await queue.claimed(task_id=TASK_ID)
+    claim = (await queue.status(TASK_ID))["runs"][0]
+    await report(queue, "snooze", {"delay": 0})
+    await queue.claim(worker="worker-2")
+    former = f"task-client/{TASK_ID}/0/on/{claim['workerGroup']}/{claim['workerId']}/until/1714566000.000"
+    queue.permit.client_id = former
+    for verb, body in (("completed", {}), ("failed", {}), ("snooze", {"delay": 0}), ("cancel", {})):
+        assert (await report(queue, verb, body)).status == 409
+    assert (await queue.call("POST", f"/task/{TASK_ID}/runs/0/reclaim", {})).status == 409
+    assert (await queue.status(TASK_ID))["state"] == "running"
+    queue.permit.client_id = former.replace("worker-1", "worker-2")
+    assert (await report(queue, "completed")).status == 200
+
+
 async def test_snoozing_for_no_time_gives_the_run_back_at_once(queue: RunningQueue) -> None:
     await queue.claimed(task_id=TASK_ID)
     await queue.messages()

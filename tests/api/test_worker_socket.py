@@ -547,3 +547,33 @@ async def test_what_workers_have_is_listed_also_at_the_old_path(work: AttachedWo
     (shown,) = (await work.get("/workers"))["workers"]
     assert (shown["inFlight"], shown["capacity"], shown["tasks"][0]["name"]) == (1, 100, "tag")
     await socket.hang_up()
+
+
+async def test_a_server_that_stops_tells_its_workers_and_lets_them_finish(work: AttachedWork) -> None:
+    socket = await work.attached(TAG, capacity=5)
+    task_id = await work.create()
+    await socket.receive()
+    draining = asyncio.create_task(work.gateway.drain(60))
+    assert await socket.receive() == {"kind": "drain", "deadline": "2024-05-01T12:01:00.000Z"}
+    later = await work.create()
+    await socket.send({"task_id": task_id, "run_id": 0, "result": "done"})
+    assert (await socket.closed()).code == 1000
+    await draining
+    await work.settled()
+    assert (await work.state(task_id), await work.state(later)) == ("completed", "pending")
+
+
+async def test_a_server_that_stops_does_not_wait_for_workers_that_have_nothing(work: AttachedWork) -> None:
+    sockets = [await work.attached(TAG), await work.attached(TAG, capacity=5)]
+    async with asyncio.timeout(30):
+        await work.gateway.drain(3600)
+    assert [(await socket.closed()).code for socket in sockets] == [1000, 1000]
+
+
+async def test_who_attaches_to_a_server_that_stops_is_sent_elsewhere(work: AttachedWork) -> None:
+    async with asyncio.timeout(30):
+        await work.gateway.drain(3600)
+    late = work.socket()
+    await late.__aenter__()
+    await late.send([TAG])
+    assert (await late.closed()).code == 1000

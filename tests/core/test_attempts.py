@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from queue_service.core import attempts, transitions
 from queue_service.core.attempts import MAX_ERROR, MAX_TRACE, NOTHING_TOLD, error_history, shortened, workers
-from queue_service.core.errors import InputTooLarge
+from queue_service.core.errors import InputTooLarge, RequestConflict
 from queue_service.core.extras import Extras
 from queue_service.core.task import Change, Task
 from schemas.attempts import MAX_OUTPUT, CompletionReport, FailureReport
@@ -244,6 +244,20 @@ def test_the_workers_of_snoozed_runs_are_remembered() -> None:
     life.task = transitions.come_due(life.task, DEADLINE - SECOND).after
     life.take(transitions.claim(life.task, life.now, until, worker_group="eu-2", worker_id="w-2"))
     assert workers(life.task) == ("eu-1/w-1", "eu-1/w-1", "eu-2/w-2")
+
+
+def test_after_a_snooze_only_the_credentials_of_the_present_claim_are_good() -> None:
+    former, present = (f"task-client/x/0/on/{worker}/until/1.000" for worker in ("eu-1/w-1", "eu-2/w-2"))
+    life = Life().claim()
+    attempts.refuse_former_holder(life.task, former)
+    life.snooze(timedelta())
+    attempts.refuse_former_holder(life.task, former)  # nobody has it: whatever is told is refused anyway
+    until = life.now + CLAIM_TIMEOUT
+    life.take(transitions.claim(life.task, life.now, until, worker_group="eu-2", worker_id="w-2"))
+    attempts.refuse_former_holder(life.task, present)
+    attempts.refuse_former_holder(life.task, "a client with scopes of its own")
+    with pytest.raises(RequestConflict, match="was snoozed"):
+        attempts.refuse_former_holder(life.task, former)
 
 
 DAY: Final = timedelta(days=1)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from random import random
 from typing import Final
 
@@ -53,6 +54,7 @@ async def _open(parts: Parts) -> AsyncIterator[Running]:
             handlers=[api],
             paths={"/api/work/v1/queue": socket, "/work/queue": socket, "/work/list": alias},
             loops=[holds],
+            wind_down=partial(gateway.drain, parts.settings.drain_seconds),
         )
     finally:
         await gateway.stop()

@@ -6,6 +6,7 @@ flight is only to free the connection's slot and to refuse stale answers; the qu
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -71,6 +72,8 @@ class Gateway:
         self._deferred: dict[str, float] = {}
         self._tiers: dict[tuple[str, frozenset[tuple[str, str]]], list[tuple[int, list[Connection]]]] = {}
         self._told: list[Any] = []
+        self._drains = False
+        self._emptied = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._answers: set[asyncio.Task[None]] = set()
         self._changes = Batcher[TaskCall, Task](self._change)
@@ -82,12 +85,30 @@ class Gateway:
         for work in (self._hand_out, self._check, self._renew):
             self._tasks.append(asyncio.create_task(_again_and_again(work), name=f"gateway {work.__name__}"))
 
+    async def drain(self, seconds: float) -> None:
+        """Hand nothing out any more, tell the workers so, and give them this long to finish (A.9)."""
+        self._drains = True
+        deadline = format_time(self._database.clock.now() + timedelta(seconds=seconds))
+        for connection in list(self.connections.values()):
+            connection.draining = True
+            if connection.protocol == V2:
+                connection.send({"kind": "drain", "deadline": deadline})
+            self._freed(connection)
+        self._tiers.clear()
+        await _quietly(self._advertise())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.connections:
+                    self._emptied.clear()
+                    await self._emptied.wait()
+
     async def stop(self) -> None:
         """Give back what the connections have, and leave."""
-        for task in self._tasks:
+        running, self._tasks = self._tasks, []  # without them, no signal begins anything
+        for task in running:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        if running:
+            await asyncio.wait(running)
         for connection in list(self.connections.values()):
             connection.close(1001, "the gateway stops")
             await self.detach(connection, "gateway-stopped")
@@ -113,9 +134,10 @@ class Gateway:
         )
         told = [*self._descriptions(), *_told(connection)]
         await self._database.write(lambda tx: self._sign_on(tx, told, message))
+        connection.draining = self._drains
         self.connections[connection.worker_id] = connection
         self._tiers.clear()
-        self.stir()
+        self._freed(connection)
 
     async def redescribe(self, connection: Connection) -> None:
         """The connection takes other items now, or none; those under way stay."""
@@ -127,6 +149,8 @@ class Gateway:
         """Forget a connection; what it has goes back in one transaction, to others at once (WL-1)."""
         if self.connections.pop(connection.worker_id, None) is None:
             return
+        if not self.connections:
+            self._emptied.set()
         self._tiers.clear()
         runs = {item.task_id: item.run_id for item in connection.in_flight.values()}
         connection.in_flight.clear()
