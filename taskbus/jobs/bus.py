@@ -1,4 +1,4 @@
-"""Where jobs are inserted."""
+"""Where jobs are inserted, and what they keep and work off: values by key, and worksets."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -10,6 +10,8 @@ from taskbus.client import Queue
 from taskbus.jobs.hooks import Hook, InsertMiddleware, wrapped
 from taskbus.jobs.insertion import Insertion, InsertOptions, InsertResult, task_of
 from taskbus.jobs.job import Job
+from taskbus.kv import Kv, Values
+from taskbus.worksets import Workset
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -29,7 +31,7 @@ class Taskbus:
             await bus.insert(SendInvoice(customer=7))
 
     ``middleware`` is around every insertion, ``hooks`` are called for each job of it. ``queue`` is the client
-    for everything else; it is opened and closed with the bus.
+    for everything else; it is opened and closed with the bus. Values and worksets are those of its server.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Taskbus:
         self._middleware = tuple(middleware)
         self._hooks = tuple(hooks)
         self._now = now
+        self._kv: Kv | None = None
 
     @classmethod
     def from_env(cls, *, middleware: Sequence[InsertMiddleware] = (), hooks: Sequence[Hook] = ()) -> Self:
@@ -57,7 +60,28 @@ class Taskbus:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._kv is not None:
+            await self._kv.give_back()
         await self.queue.__aexit__(kind, error, trace)
+
+    def kv(self, namespace: str) -> Values:
+        """The values of a namespace, ``tenant:namespace``, and its locks. Raises ValueError out of form."""
+        return self._beside().kv(namespace)
+
+    def workset(self, namespace: str, name: str) -> Workset:
+        """A set of members of a namespace, to be drained in batches::
+
+            async for batch in bus.workset("acme:crawl", "urls").batches(limit=50, ack="each"):
+                ...
+
+        Raises ValueError for a namespace out of form.
+        """
+        return self._beside().workset(namespace, name)
+
+    def _beside(self) -> Kv:
+        if self._kv is None:
+            self._kv = Kv.beside(self.queue)
+        return self._kv
 
     async def insert(self, job: Job, **options: Unpack[InsertOptions]) -> InsertResult:
         """Insert a job. With a ``task_id`` of yours, a repeat does no harm.

@@ -1,6 +1,7 @@
 """A task's trace: from the call that creates it, through its messages, to the answer of its claim."""
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from events import Listener, TaskCompleted
+from queue_service import commands
 from queue_service.service import Service
 from queue_service.settings import Settings
 from schemas import tracing
@@ -158,3 +160,15 @@ async def test_a_trace_goes_from_its_caller_to_the_worker_and_to_listeners(
     completed = "exchange/taskcluster-queue/v1/task-completed"
     (told,) = spans.named(f"publish {completed}")
     assert parent_of(spans.the(f"process {completed}")) == traceparent_of(told).split("-")[2]
+
+
+def test_traces_that_are_wanted_and_cannot_be_exported_keep_the_service_from_starting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("opentelemetry")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "events.opentelemetry")
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    commands._trace(Settings(traces="off"))
+    with pytest.raises(commands.CannotStart, match=r"pip install 'taskbus\[traces\]'"):
+        commands._trace(Settings(traces="otlp"))

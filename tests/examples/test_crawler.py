@@ -8,7 +8,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from examples import crawler
-from taskbus import Kv
+from taskbus import Kv, Queue
+from taskbus.jobs import Taskbus
 from tests.examples.conftest import Running
 
 PAGES = {"/": ["/a", "/b/"], "/a": ["/", "/b/c?d=1"], "/b/": ["c", "https://elsewhere.example/"], "/b/c": []}
@@ -37,7 +38,7 @@ async def site() -> AsyncIterator[tuple[Site, str]]:
 
 async def test_crawler_visits_every_page(service: Running, site: tuple[Site, str]) -> None:
     visited, root = site
-    found = await crawler.main(root, service.root_url, wait=0.3)
+    found = await crawler.main(root, Taskbus(Queue(service.root_url)), wait=0.3)
     assert found == sorted(root[:-1] + path for path in ("/", "/a", "/b/", "/b/c", "/b/c?d=1"))
     assert set(visited.visits) == {"/", "/a", "/b/", "/b/c", "/b/c?d=1"}
     async with Kv(service.root_url) as client:
