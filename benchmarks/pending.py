@@ -145,5 +145,10 @@ def _templates(worker_type: str) -> tuple[dict[str, Any], str]:
         "available_at": None,
         "extras": None,
         "lane": task.lane,
+        "unique_key": None,
+        "unique_until": None,
+        "since": to_ms(now),
     }
+    if unknown := row.keys() ^ set(_COLUMNS):
+        raise ValueError(f"the table of tasks has other columns than are filled here: {sorted(unknown)}")
     return row, defined.to_json().decode()
