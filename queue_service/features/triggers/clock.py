@@ -6,6 +6,7 @@ from datetime import datetime
 from queue_service.features.firing.scheduler import BATCH, scheduler
 from queue_service.features.firing.task_maker import is_plain
 from queue_service.features.triggers import rules, store
+from queue_service.features.triggers.batches import Batches
 from queue_service.features.triggers.changes import TOPIC
 from queue_service.features.triggers.fires import Fire
 from queue_service.features.triggers.firing import Plan, TriggerFiring, told
@@ -17,13 +18,14 @@ Fired = list[tuple[Trigger, list[Fire]]]
 
 
 class Clock:
-    """Fires what is due. Its loop sleeps until the next tick."""
+    """Fires what is due, and drains worksets. Its loop sleeps until the next tick."""
 
     def __init__(self, database: Database, firing: TriggerFiring, new_id: NewId) -> None:
         self._database = database
         self._firing = firing
         self._new_id = new_id
         self.loop = scheduler("triggers", TOPIC, database, self.run_once, self._next_due)
+        self._batches = Batches(database, firing, new_id, self.loop.nudge)
 
     async def run_once(self) -> int:
         """Fire the triggers that are due; how many there were. Raises StoreUnavailable, having done nothing.
@@ -31,26 +33,32 @@ class Clock:
         A plain template is fired in the transaction that finds its trigger due. What must be computed is
         computed outside, and fired if nobody was faster.
         """
-        count, fired, computed = await self._database.write(self._fire_due)
+        for trigger in await self._batches.stirred():
+            await self._batches.work(trigger, stirred=True)
+        count, fired, others = await self._database.write(self._fire_due)
+        computed = [trigger for trigger in others if trigger.definition.pop_batch is None]
         if computed:
             plans = [await self._planned(trigger) for trigger in computed]
             fired += await self._database.write(lambda tx: self._fire_computed(tx, plans))
         for trigger, recorded in fired:
             told(trigger, recorded)
+        for trigger in others:
+            if trigger.definition.pop_batch is not None:
+                await self._batches.work(trigger)
         return count
 
     async def _fire_due(self, tx: Tx) -> tuple[int, Fired, list[Trigger]]:
         due = await store.pick_due(tx, tx.now + TOGETHER, BATCH)
         plans: list[Plan] = []
-        computed: list[Trigger] = []
+        others: list[Trigger] = []
         firings = 0
         for trigger in due:
-            if not is_plain(trigger.definition.task):
-                computed.append(trigger)
+            if trigger.definition.pop_batch is not None or not is_plain(trigger.definition.task):
+                others.append(trigger)
             elif firings < MAX_FIRINGS:
                 plans.append(await self._planned(trigger))
                 firings += len(plans[-1].rendered)
-        return len(due), await self._carry_out(tx, plans), computed
+        return len(due), await self._carry_out(tx, plans), others
 
     async def _fire_computed(self, tx: Tx, plans: Sequence[Plan]) -> Fired:
         current = await store.lock(tx, [plan.before.key for plan in plans])

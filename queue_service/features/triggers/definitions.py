@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from queue_service.features.triggers import changes, fires, rules, store
+from queue_service.features.triggers import batches, changes, fires, rules, store
 from queue_service.features.triggers.rules import Key, Trigger, trigger_not_found
 from queue_service.store.database import Tx
 from queue_service.store.dependencies import Resolution
@@ -73,8 +73,9 @@ async def follow(tx: Tx, ended: Sequence[Resolution]) -> None:
     for fire in found:
         if fire.key in after:
             task_id = fire.firing.task_id
-            completed = states[task_id] == "completed"
-            after[fire.key] = rules.task_ended(after[fire.key], task_id, completed=completed)
+            state = states[task_id]
+            trigger = rules.task_ended(after[fire.key], task_id, completed=state == "completed")
+            after[fire.key] = await batches.ended(tx, trigger, task_id, state) if fire.lease_id else trigger
     await changes.write(tx, [(locked[key], trigger) for key, trigger in after.items()])
 
 

@@ -37,9 +37,12 @@ class Trigger:
     next_tick: datetime | None = None
     """The first tick of the schedule that was not looked at; of a workset, when to pop next."""
     waiting: datetime | None = None
-    """A tick that fires as soon as it may: at once, or when the tasks before it have ended."""
+    """A tick that fires as soon as it may: at once, or when the tasks before it have ended.
+
+    Of a workset, when to extend leases.
+    """
     unfinished: tuple[str, ...] = ()
-    """The tasks that the next tick waits for, if ticks must not overlap."""
+    """The tasks that the next tick waits for, if ticks must not overlap; those that work on batches."""
     coverage: Coverage | None = None
     """Of contiguous ranges."""
     fires: int = 0
@@ -73,7 +76,8 @@ class Trigger:
         """When it must be looked at; None for never."""
         if self.state != "active":
             return None
-        waiting = None if self.unfinished else self.waiting
+        held_up = self.unfinished and self.definition.pop_batch is None
+        waiting = None if held_up else self.waiting
         return min((moment for moment in (self.next_tick, waiting) if moment is not None), default=None)
 
     @property

@@ -56,7 +56,13 @@ PICK_DUE: Final = (
     .with_for_update(skip_locked=True)
 )
 NEXT_DUE: Final = select(func.min(_t.due_at)).where(text(DUE))
-LISTEN: Final = select(triggers).where(text(LISTENING)).order_by(_t.group_id, _t.trigger_id)
+LISTEN: Final = (
+    select(triggers)
+    .where(text(LISTENING), _t.listens == bindparam("listens", type_=SmallInteger))
+    .order_by(_t.group_id, _t.trigger_id)
+)
+_MESSAGES: Final = 1
+_SETS: Final = 2
 PAGE: Final = (
     select(triggers)
     .where(
@@ -130,7 +136,12 @@ async def next_due(connection: Connection) -> datetime | None:
 
 async def listening(connection: Connection) -> list[Trigger]:
     """The triggers that messages may fire."""
-    return [_trigger(row) for row in await connection.execute(LISTEN)]
+    return [_trigger(row) for row in await connection.execute(LISTEN, {"listens": _MESSAGES})]
+
+
+async def popping(connection: Connection) -> list[Trigger]:
+    """The triggers that drain worksets."""
+    return [_trigger(row) for row in await connection.execute(LISTEN, {"listens": _SETS})]
 
 
 async def page(connection: Connection, after: Key, wanted: int) -> list[Trigger]:
@@ -172,12 +183,20 @@ def _values(trigger: Trigger) -> dict[str, Any]:
         "next_tick": _ms(trigger.next_tick),
         "waiting": _ms(trigger.waiting),
         "due_at": _ms(trigger.due),
-        "listens": int(trigger.definition.message is not None and trigger.state == "active"),
+        "listens": _listens(trigger),
         "progress": to_json(_progress(trigger)).decode(),
         "fires": trigger.fires,
         "counted": trigger.counted,
         "version": trigger.version,
     }
+
+
+def _listens(trigger: Trigger) -> int:
+    if trigger.state != "active":
+        return 0
+    if trigger.definition.message is not None:
+        return _MESSAGES
+    return _SETS if trigger.definition.pop_batch is not None else 0
 
 
 def _ms(moment: datetime | None) -> int | None:

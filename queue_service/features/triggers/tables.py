@@ -6,7 +6,7 @@ from queue_service.store.tables import metadata
 from queue_service.store.types import Id, Milliseconds
 
 DUE = "due_at IS NOT NULL"
-LISTENING = "listens = 1"
+LISTENING = "listens > 0"
 
 triggers = Table(
     "triggers",
@@ -20,7 +20,7 @@ triggers = Table(
     Column("next_tick", Milliseconds, comment="the first tick that was not looked at"),
     Column("waiting", Milliseconds, comment="a tick that fires as soon as it may"),
     Column("due_at", Milliseconds, comment="when it must be looked at; NULL for never"),
-    Column("listens", SmallInteger, nullable=False, comment="whether messages may fire it"),
+    Column("listens", SmallInteger, nullable=False, comment="1: messages fire it; 2: it drains a workset"),
     Column("progress", Text, nullable=False, comment="JSON: open ranges, unfinished tasks"),
     Column("fires", BigInteger, nullable=False, comment="number of the last firing"),
     Column("counted", BigInteger, nullable=False, comment="firings that count for its limit"),

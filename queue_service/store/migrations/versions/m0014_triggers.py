@@ -10,7 +10,7 @@ depends_on = None
 
 ID = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 DUE = sa.text("due_at IS NOT NULL")
-LISTENING = sa.text("listens = 1")
+LISTENING = sa.text("listens > 0")
 
 
 def upgrade() -> None:
@@ -25,7 +25,12 @@ def upgrade() -> None:
         sa.Column("next_tick", sa.BigInteger(), comment="the first tick that was not looked at"),
         sa.Column("waiting", sa.BigInteger(), comment="a tick that fires as soon as it may"),
         sa.Column("due_at", sa.BigInteger(), comment="when it must be looked at; NULL for never"),
-        sa.Column("listens", sa.SmallInteger(), nullable=False, comment="whether messages may fire it"),
+        sa.Column(
+            "listens",
+            sa.SmallInteger(),
+            nullable=False,
+            comment="1: messages fire it; 2: it drains a workset",
+        ),
         sa.Column("progress", sa.Text(), nullable=False, comment="JSON: open ranges, unfinished tasks"),
         sa.Column("fires", sa.BigInteger(), nullable=False, comment="number of the last firing"),
         sa.Column("counted", sa.BigInteger(), nullable=False, comment="firings that count for its limit"),
