@@ -18,6 +18,7 @@ from queue_service.api.permit import Gate
 from queue_service.api.pipeline import Pipeline, raw_path_of
 from queue_service.api.reference_files import ROOTS, ReferenceFiles
 from queue_service.api.references import references
+from queue_service.api.streaming import as_request
 from queue_service.clock import Clock
 from queue_service.counting import Calls
 
@@ -28,8 +29,8 @@ PAGES = ("/docs", "/openapi.json")
 class Application:
     """The ASGI application of the service. ``handlers``: an object of each class that ``apis`` name.
 
-    ``paths``: applications that answer whatever begins with their path, WebSockets included. ``room``: what
-    the bodies of requests may take together.
+    ``paths``: applications that answer whatever begins with their path, WebSockets included; those of other
+    paths are for endpoints that stream. ``room``: what the bodies of requests may take together.
     """
 
     def __init__(
@@ -61,7 +62,10 @@ class Application:
         return {"": self._root.calls} | {name: api.calls for name, api in self._pipelines.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._application_of(scope)(scope, receive, send)
+        application = self._application_of(scope)
+        if scope["type"] == "websocket" and isinstance(application, Pipeline):
+            scope, receive, send = await as_request(scope, receive, send)
+        await application(scope, receive, send)
 
     def _application_of(self, scope: Scope) -> ASGIApp:
         if scope["type"] in ("http", "websocket"):
@@ -69,11 +73,11 @@ class Application:
             for beginning, application in self._paths:
                 if path.startswith(beginning):
                     return application
-        if scope["type"] == "http":
             if path.startswith("/api/"):
                 api = self._pipelines.get(path.split("/", 3)[2])
                 if api is not None and path.startswith(api.base_path + "/"):
                     return api
+        if scope["type"] == "http":
             if path.startswith(ROOTS):
                 return self._references
             if not path.startswith(PAGES):

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from queue_service.api.bodies import MAX_VALUES
 from queue_service.api.paging import decimal
 from queue_service.api.permit import Permit
+from queue_service.api.streaming import Stream
 from queue_service.auth.request import SignedRequest
 from queue_service.core.task import Task
 from schemas.base import Document, Wire
@@ -35,6 +36,10 @@ class Endpoint:
     scopes: Any = None
     deferred: bool = False
     query: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
+    """Further keys of the query, which may be given several times."""
+    streams: bool = False
+    """Whether it answers with a :class:`Stream`, also over a WebSocket."""
     input: type[Wire] | None = None
     may_take: type[Wire] | None = None
     """A body of ours where the published API has none: it may be left out, and anything but an object is."""
@@ -115,7 +120,7 @@ class Answer:
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-Result = Answer | Document | Mapping[str, Any] | None
+Result = Answer | Document | Mapping[str, Any] | Stream | None
 """What a handler returns; nothing is the status 204."""
 
 
@@ -126,6 +131,9 @@ class Call(Generic[Body]):
     endpoint: Endpoint
     params: Mapping[str, str]
     query: Mapping[str, str]
+    lists: Mapping[str, Sequence[str]]
+    """The values of each key of the query that may be given several times, in their order."""
+    headers: Mapping[bytes, bytes] = field(repr=False)
     body: Body
     payload: Any
     """The body as parsed, ``{}`` when there was none."""

@@ -165,6 +165,17 @@ def _parameters(endpoint: Endpoint, path: str) -> list[dict[str, Any]]:
             }
             for name in endpoint.query
         ),
+        *(
+            {
+                "name": name,
+                "in": "query",
+                "schema": {
+                    "type": "array",
+                    "items": {"type": "string", "pattern": f"^(?:{QUERY_PATTERNS[name]})$"},
+                },
+            }
+            for name in endpoint.lists
+        ),
     ]
 
 
@@ -175,6 +186,9 @@ def _examples(
 
 
 def _success(api: Api, endpoint: Endpoint, known: _Known) -> dict[str, Any]:
+    if endpoint.streams:
+        events = {"text/event-stream": {"schema": {"type": "string"}}}
+        return {"200": {"description": "Events, until either side ends it", "content": events}}
     if endpoint.output is None:
         content = _content({"type": "object"})
     else:

@@ -25,6 +25,7 @@ from queue_service.api.endpoint import Answer, Call, Endpoint, Result, Section
 from queue_service.api.errors import error_body, refused, schema_violations
 from queue_service.api.permit import NOBODY, Gate
 from queue_service.api.routing import BadEncoding, Match, Router
+from queue_service.api.streaming import Stream, send_events, send_frames
 from queue_service.auth.request import SignedRequest, host_and_port
 from queue_service.blobs.store import BlobsUnavailable
 from queue_service.clock import Clock
@@ -39,8 +40,8 @@ from queue_service.counting import Calls
 from queue_service.log_context import about
 from queue_service.operations.batching import Overloaded
 from queue_service.store.database import StoreUnavailable
-from schemas.base import Document, Wire
 from schemas import tracing
+from schemas.base import Document, Wire
 from schemas.ids import PARAMETER_PATTERNS, QUERY_PATTERNS
 
 logger = structlog.get_logger(__name__)
@@ -124,7 +125,10 @@ class Pipeline:
         self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request whose raw path begins with ``base_path``; count it, and log it at debug."""
+        """Answer one request whose raw path begins with ``base_path``; count it, and log it at debug.
+
+        The scope of a WebSocket is that of a GET as well (``streaming.as_request``).
+        """
         began = perf_counter()
         headers: dict[bytes, bytes] = dict(scope["headers"])
         trace_id = headers.get(b"x-taskcluster-trace-id", b"") or _request_id()
@@ -165,7 +169,8 @@ class Pipeline:
             await _reply(send, 200, b"", trace_id, [(b"allow", allowed.encode())])
             return NO_ENDPOINT, 200
         endpoint = match.methods.get(method) if match else None
-        if match is None or endpoint is None:
+        upgraded = scope["type"] == "websocket"
+        if match is None or endpoint is None or (upgraded and not endpoint.streams):
             await _reply(send, 404, NOT_FOUND, trace_id, head=verb == "head")
             return NO_ENDPOINT, 404
         params = match.params(endpoint)
@@ -173,22 +178,31 @@ class Pipeline:
         reader = BodyReader(self._room)
         request = _Request(headers, endpoint, params, _signed(scope, headers), reader, facts)
         try:
-            status, reply, extra = await self._answer(request, scope, receive)
+            answer = await self._answer(request, scope, receive)
         except ClientGone:
             return endpoint.name, CLIENT_GONE
         finally:
             reader.close()
+        if isinstance(answer, Stream):
+            if upgraded:
+                await send_frames(answer, receive, send)
+                return endpoint.name, 101
+            await send_events(answer, receive, send, _headers(trace_id), head=verb == "head")
+            return endpoint.name, 200
+        status, reply, extra = answer
         await _reply(send, status, reply, trace_id, extra, head=verb == "head")
         return endpoint.name, status
 
     async def _answer(
         self, request: _Request, scope: Scope, receive: Receive
-    ) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+    ) -> Stream | tuple[int, bytes, list[tuple[bytes, bytes]]]:
         endpoint = request.endpoint
         extra: list[tuple[bytes, bytes]] = []
         try:
             await _read_body(request, receive)
             result = await self._admitted(request, scope, receive)
+            if isinstance(result, Stream):
+                return result
             if isinstance(result, Answer):
                 return result.status, _body(result.body), list(result.headers)
             if result is None:
@@ -252,12 +266,14 @@ class Pipeline:
         if endpoint.scopes is not None and not endpoint.deferred:
             permit.require(endpoint.scopes, request.params)
         _check_params(request.params)
-        query = _check_query(endpoint, scope["query_string"])
+        query, lists = _check_query(endpoint, scope["query_string"])
         body = _validated(request)
         call = Call(
             endpoint=endpoint,
             params=request.params,
             query=query,
+            lists=lists,
+            headers=request.headers,
             body=body,
             payload=request.payload,
             size=len(request.signed.body),
@@ -266,6 +282,12 @@ class Pipeline:
             disconnected=lambda: _disconnected(receive),
         )
         return await endpoint.handler(self._handlers[endpoint.name], call)
+
+
+def _describe(span: tracing.Span, verb: str, name: str, status: int, facts: Mapping[str, object]) -> None:
+    span.describe(name or verb, {"http.request.method": verb, "http.response.status_code": status, **facts})
+    if status >= 500:
+        span.fail(f"HTTP {status}")
 
 
 def raw_path_of(scope: Scope) -> str:
@@ -284,12 +306,6 @@ def _signed(scope: Scope, headers: Mapping[bytes, bytes]) -> SignedRequest:
         host=host,
         port=port,
         authorization=None if authorization is None else authorization.decode("latin-1"),
-def _describe(span: tracing.Span, verb: str, name: str, status: int, facts: Mapping[str, object]) -> None:
-    span.describe(name or verb, {"http.request.method": verb, "http.response.status_code": status, **facts})
-    if status >= 500:
-        span.fail(f"HTTP {status}")
-
-
         content_type=headers.get(b"content-type", b"").decode("latin-1"),
     )
 
@@ -324,16 +340,22 @@ def _check_params(params: Mapping[str, str]) -> None:
         raise InvalidRequestArguments("Invalid URL parameters:\n" + "\n".join(wrong))
 
 
-def _check_query(endpoint: Endpoint, raw: bytes) -> dict[str, str]:
-    """The query by key. Unknown keys, repeated keys and values out of form are refused."""
+def _check_query(endpoint: Endpoint, raw: bytes) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """The query by key, and that of its keys which may be repeated.
+
+    Unknown keys, others that are repeated, and values out of form are refused.
+    """
     if not raw:
-        return {}
+        return {}, {}
     query: dict[str, str] = {}
+    lists: dict[str, list[str]] = {}
     wrong: list[str] = []
     for key, value in parse_qsl(raw.decode("latin-1"), keep_blank_values=True):
         if key == "bewit":
             continue
-        if key not in endpoint.query:
+        if key in endpoint.lists and _QUERIES[key].fullmatch(value) is not None:
+            lists.setdefault(key, []).append(value)
+        elif key not in endpoint.query and key not in endpoint.lists:
             wrong.append(f" * `{key}` is not a parameter of this call")
         elif key in query:
             wrong.append(f" * `{key}` is given more than once")
@@ -343,7 +365,7 @@ def _check_query(endpoint: Endpoint, raw: bytes) -> dict[str, str]:
             query[key] = value
     if wrong:
         raise InvalidRequestArguments("Invalid query-string parameters:\n" + "\n".join(wrong))
-    return query
+    return query, lists
 
 
 def _validated(request: _Request) -> Wire | None:
@@ -381,6 +403,11 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
+def _headers(trace_id: bytes) -> list[tuple[bytes, bytes]]:
+    """What every reply says of itself."""
+    return [*_HEADERS, (b"x-for-trace-id", trace_id), (b"x-for-request-id", _request_id())]
+
+
 async def _reply(
     send: Send,
     status: int,
@@ -390,12 +417,7 @@ async def _reply(
     *,
     head: bool = False,
 ) -> None:
-    headers = [
-        *_HEADERS,
-        (b"x-for-trace-id", trace_id),
-        (b"x-for-request-id", _request_id()),
-        *extra,
-    ]
+    headers = [*_headers(trace_id), *extra]
     if status != 204:
         headers.append((b"content-type", b"application/json; charset=utf-8"))
         headers.append((b"content-length", str(len(body)).encode()))

@@ -62,7 +62,7 @@ def _method(api: Api, endpoint: Endpoint) -> Document:
         "method": endpoint.method,
         "route": endpoint.route,
         "args": list(endpoint.args),
-        "query": list(endpoint.query),
+        "query": [*endpoint.query, *endpoint.lists],
         "stability": endpoint.stability,
     }
     if endpoint.scopes is not None:
