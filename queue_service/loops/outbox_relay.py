@@ -20,7 +20,7 @@ from queue_service import faults
 from queue_service.loops.outbox_alarm import OutboxAlarm, Threshold
 from queue_service.loops.retries import Retries
 from queue_service.loops.sequencer import Sequencer
-from queue_service.store import leases, outbox
+from queue_service.store import event_log, leases, outbox
 from queue_service.store.database import Database, StoreUnavailable, Tx
 from queue_service.store.outbox import OutboxRow
 
@@ -278,8 +278,10 @@ class OutboxRelay:
             return
 
         async def script(tx: Tx) -> None:
+            await event_log.take(tx, confirmed)
             await outbox.delete_confirmed(tx, confirmed, barriers=self._retries.some)
             if left and (self._database.is_sqlite or await self._acquire(tx)):
+                await event_log.take(tx, [row.id for row in _new(left)])
                 await outbox.set_aside(tx, left)
 
         await self._database.write(script)

@@ -8,7 +8,8 @@ cause, and what has nothing to do with each other travels together.
 
 A row that the broker refuses is set aside, with all that must not overtake it: it has a lane of its own
 (``set_aside``), and its order keys are barriers for later rows, so the rows before it in the other lane never
-hold up the rest. A row goes from the first lane to the second, never back.
+hold up the rest. A row goes from the first lane to the second, never back. In the first lane, rows that the
+log of events has already (``event_log.py``, ``set_aside`` is -1) come before those that it has not.
 """
 
 from collections.abc import Iterable, Sequence
@@ -160,9 +161,7 @@ def shared(key: str) -> str:
 def messages_of(changes: Iterable[Change], *, caused_by: tuple[str, ...] = ()) -> list[Outgoing]:
     """All messages of these changes, in their order. ``caused_by``: tasks they must not overtake."""
     return [
-        Outgoing(
-            message, change.after.routes, _order_keys(change.after, caused_by), change.after.traceparent
-        )
+        Outgoing(message, change.after.routes, _order_keys(change.after, caused_by), change.after.traceparent)
         for change in changes
         for message in change.messages
     ]
