@@ -14,7 +14,7 @@ from events import keys
 from events.exchanges import MAX_KEY_BYTES, Exchange, exchange_for
 from events.keys import ANY_WORD, ANY_WORDS
 from events.messages import ROUTE_PREFIX
-from schemas import hooks, kv, messages, task_queues, work, worksets
+from schemas import events, hooks, kv, messages, task_queues, triggers, work, worksets
 from schemas.messages import Message
 
 M = TypeVar("M")
@@ -346,6 +346,47 @@ class WorksetMemberDead(NamespaceBinding[worksets.WorksetMemberDeadMessage]):
     declared = exchange_for(worksets.WorksetMemberDeadMessage)
 
 
+@dataclass(frozen=True, kw_only=True)
+class UserMessage(_Declared[events.UserMessage]):
+    """Somebody had something to tell; ``source`` is ``job`` or ``server``."""
+
+    declared = exchange_for(events.UserMessage)
+
+    source: str | None = None
+    tag: str | None = None
+    job_id: str | None = None
+    routing_key_kind: str | None = "primary"
+    message_kind: str | None = "user"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TriggerBinding(_Declared[P]):
+    """Messages about triggers. A filter that is unset lets everything pass."""
+
+    group: str | None = None
+    trigger_id: str | None = None
+    routing_key_kind: str | None = "primary"
+    reserved: str | None = None
+
+
+class TriggerBlocked(TriggerBinding[triggers.TriggerBlockedMessage]):
+    """A range of time failed too often; the trigger waits for somebody who resumes it."""
+
+    declared = exchange_for(triggers.TriggerBlockedMessage)
+
+
+class TriggerExhausted(TriggerBinding[triggers.TriggerExhaustedMessage]):
+    """A trigger has fired as often as its limit allows."""
+
+    declared = exchange_for(triggers.TriggerExhaustedMessage)
+
+
+class TriggerLoop(TriggerBinding[triggers.TriggerLoopMessage]):
+    """Triggers have fired each other too often."""
+
+    declared = exchange_for(triggers.TriggerLoopMessage)
+
+
 AnyBinding = (
     type[TaskBinding[Any]]
     | type[GroupBinding[Any]]
@@ -353,6 +394,8 @@ AnyBinding = (
     | type[AttachedWorkerBinding[Any]]
     | type[NamespaceBinding[Any]]
     | type[TaskQueueBinding[Any]]
+    | type[TriggerBinding[Any]]
+    | type[UserMessage]
 )
 
 BINDINGS: Final[Mapping[str, AnyBinding]] = {
@@ -382,8 +425,12 @@ BINDINGS: Final[Mapping[str, AnyBinding]] = {
         HookDeleted,
         KvChanged,
         WorksetMemberDead,
+        TriggerBlocked,
+        TriggerExhausted,
+        TriggerLoop,
         WorkerAttached,
         WorkerDetached,
+        UserMessage,
     )
 }
 """The binding classes by the short names of their exchanges, such as ``task-completed``."""

@@ -14,6 +14,7 @@ from events.jobs import JOB_EXCHANGES
 from events.kv import KV_EXCHANGES
 from events.task_queues import TASK_QUEUE_EXCHANGES
 from events.triggers import TRIGGER_EXCHANGES
+from events.user_events import EVENTS_EXCHANGES
 from events.work import WORK_EXCHANGES
 from schemas import messages
 from schemas.messages import Message
@@ -238,6 +239,7 @@ EXCHANGES: Final[tuple[Exchange, ...]] = (
     *KV_EXCHANGES,
     *TRIGGER_EXCHANGES,
     *WORK_EXCHANGES,
+    *EVENTS_EXCHANGES,
     *JOB_EXCHANGES,
 )
 """The exchanges of all services."""
