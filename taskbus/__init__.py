@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Conflict,
         ConnectionFailed,
         DecodeError,
+        EventsMissed,
         Expired,
         InputError,
         InputTooLarge,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         WorkNotDone,
         WorkTimeout,
     )
+    from taskbus.event_stream import Events, StreamedEvent
     from taskbus.hooks import Hooks
     from taskbus.index import Index
     from taskbus.kv import Kv
@@ -67,6 +69,8 @@ __all__ = [
     "ConnectionFailed",
     "Credentials",
     "DecodeError",
+    "Events",
+    "EventsMissed",
     "Expired",
     "Handler",
     "Hooks",
@@ -85,6 +89,7 @@ __all__ = [
     "PurgeCache",
     "Queue",
     "ServerError",
+    "StreamedEvent",
     "TaskException",
     "TaskFailed",
     "TaskbusError",
@@ -108,12 +113,14 @@ _ELSEWHERE: Final = {
     "ClaimedRun": "taskbus.runs",
     "CommandHandler": "taskbus.shell",
     "Credentials": "taskbus.credentials",
+    "Events": "taskbus.event_stream",
     "Handler": "taskbus.runs",
     "Hooks": "taskbus.hooks",
     "Index": "taskbus.index",
     "Kv": "taskbus.kv",
     "PurgeCache": "taskbus.purge_cache",
     "Queue": "taskbus.client",
+    "StreamedEvent": "taskbus.event_stream",
     "Work": "taskbus.work",
     "Worker": "taskbus.worker",
     "command_task": "taskbus.tasks",

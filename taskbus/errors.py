@@ -30,6 +30,14 @@ class ConnectionFailed(TaskbusError):
         self.reason = reason
 
 
+class EventsMissed(TaskbusError):
+    """The server does not keep all events any more that a listener has missed; listen again from ``last_id``."""
+
+    def __init__(self, last_id: str) -> None:
+        super().__init__("events were missed: the server keeps them for some minutes only")
+        self.last_id = last_id
+
+
 class InvalidResponse(TaskbusError):
     """The answer is not what the queue's API sends; most often the root URL is that of another service."""
 
