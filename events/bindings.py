@@ -14,7 +14,7 @@ from events import keys
 from events.exchanges import MAX_KEY_BYTES, Exchange, exchange_for
 from events.keys import ANY_WORD, ANY_WORDS
 from events.messages import ROUTE_PREFIX
-from schemas import events, hooks, kv, messages, task_queues, triggers, work, worksets
+from schemas import events, hooks, jobs, kv, messages, task_queues, triggers, work, worksets
 from schemas.messages import Message
 
 M = TypeVar("M")
@@ -323,6 +323,30 @@ class WorkerDetached(AttachedWorkerBinding[work.WorkerDetachedMessage]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobBinding(_Declared[P]):
+    """Messages about typed jobs. A filter that is unset lets everything pass."""
+
+    job_id: str | None = None
+    type: str | None = None
+    state: str | None = None
+    env_id: str | None = None
+    task_group_id: str | None = None
+    routing_key_kind: str | None = "primary"
+
+
+class JobUpdated(JobBinding[jobs.JobUpdatedMessage]):
+    """A step of a job changed, or its worker told how far it is."""
+
+    declared = exchange_for(jobs.JobUpdatedMessage)
+
+
+class JobResolved(JobBinding[jobs.JobResolvedMessage]):
+    """A job has ended."""
+
+    declared = exchange_for(jobs.JobResolvedMessage)
+
+
+@dataclass(frozen=True, kw_only=True)
 class NamespaceBinding(_Declared[P]):
     """Messages about namespaces of tenants. In ``namespace`` words may be ``*``, and the last ones ``#``."""
 
@@ -392,6 +416,7 @@ AnyBinding = (
     | type[GroupBinding[Any]]
     | type[AccessBinding[Any]]
     | type[AttachedWorkerBinding[Any]]
+    | type[JobBinding[Any]]
     | type[NamespaceBinding[Any]]
     | type[TaskQueueBinding[Any]]
     | type[TriggerBinding[Any]]
@@ -430,6 +455,8 @@ BINDINGS: Final[Mapping[str, AnyBinding]] = {
         TriggerLoop,
         WorkerAttached,
         WorkerDetached,
+        JobUpdated,
+        JobResolved,
         UserMessage,
     )
 }

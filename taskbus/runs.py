@@ -59,6 +59,10 @@ class ClaimedRun:
         self.traceparent: str | None = claim.traceparent
         """The trace in which the task was created, if it is traced."""
         self.taken_until: datetime = claim.taken_until
+        self.job: JsonObject | None = claim.job
+        """What is known of a typed job beside its task: type, completed steps, cursor."""
+        self.cancel_requested = False
+        """Whether somebody wants the job cancelled, as far as the server has told."""
         self.credentials = Credentials.of_claim(claim.credentials)
         run = claim.status.runs[claim.run_id]
         # Server's time and ours at one moment: the two clocks need not agree, only run at one speed.
@@ -94,6 +98,7 @@ class ClaimedRun:
     def renew(self, answer: TaskReclaimResponse) -> None:
         """Take over what a reclaim brought."""
         self.taken_until = answer.taken_until
+        self.cancel_requested = bool(answer.cancel_requested)
         self.credentials = Credentials.of_claim(answer.credentials)
 
     def __repr__(self) -> str:

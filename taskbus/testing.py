@@ -180,7 +180,7 @@ class BusOfTest(Taskbus):
     async def _claim(self) -> list[Attempt]:
         if self._worker is None:
             return []
-        executor = self._worker.executor(self.clock)
+        executor = self._worker.executor(self.clock, self.queue)
         return [
             Attempt(ClaimedRun(claim, self.clock), self.queue, executor, clock=self.clock, jitter=lambda: 0.0)
             for task_queue_id, concurrency in self._worker.queues.items()

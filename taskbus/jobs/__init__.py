@@ -1,6 +1,7 @@
 """Jobs: work as a class with typed arguments and a function that does it. See ``docs/jobs.md``."""
 
 from taskbus.jobs.bus import Taskbus
+from taskbus.jobs.endings import JobCancelled, JobSnoozed
 from taskbus.jobs.hooks import Hook, InsertMiddleware, Metric, WorkMiddleware
 from taskbus.jobs.insertion import Insertion, InsertOptions, InsertResult
 from taskbus.jobs.job import Job
@@ -9,13 +10,16 @@ from taskbus.jobs.options import (
     Limit,
     Rate,
     Retention,
+    Step,
     Unique,
     delays,
     exponential,
     fixed,
     polynomial,
 )
-from taskbus.jobs.run import JobCancelled, JobSnoozed, Run
+from taskbus.jobs.reporter import RunStep
+from taskbus.jobs.run import Run
+from taskbus.jobs.typed import SubmitOptions
 from taskbus.jobs.worker import Worker
 
 __all__ = [
@@ -33,6 +37,9 @@ __all__ = [
     "Rate",
     "Retention",
     "Run",
+    "RunStep",
+    "Step",
+    "SubmitOptions",
     "Taskbus",
     "Unique",
     "WorkMiddleware",

@@ -6,11 +6,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, Unpack, overload
 
 from schemas.bulk import MAX_BULK, CreatedTask, TaskToCreate
+from schemas.jobs import JobResponse
 from taskbus.client import Queue
 from taskbus.jobs.hooks import Hook, InsertMiddleware, wrapped
 from taskbus.jobs.insertion import Insertion, InsertOptions, InsertResult, task_of
 from taskbus.jobs.job import Job
+from taskbus.jobs.typed import SubmitOptions, definition_of, submission_of
 from taskbus.kv import Kv, Values
+from taskbus.typed_jobs import Jobs
 from taskbus.worksets import Workset
 
 if TYPE_CHECKING:
@@ -82,6 +85,27 @@ class Taskbus:
         if self._kv is None:
             self._kv = Kv.beside(self.queue)
         return self._kv
+
+    @property
+    def jobs(self) -> Jobs:
+        """The client of typed jobs: their types, how they stand, their cancellation."""
+        return Jobs.beside(self.queue)
+
+    async def register(self, *job_types: type[Job]) -> None:
+        """Register types with the service, or new versions of them; what is registered already stays.
+
+        Raises ApiError when the server refuses one.
+        """
+        for job_type in job_types:
+            await self.jobs.register_type(job_type.kind, definition_of(job_type))
+
+    async def submit(self, job: Job, **options: Unpack[SubmitOptions]) -> JobResponse:
+        """Submit a job of a registered type. With a ``job_id`` of yours, a repeat does no harm.
+
+        Its options are those of the registered type. Raises ValueError for options that are none, ApiError
+        when the server refuses.
+        """
+        return await self.jobs.submit(submission_of(job, options))
 
     async def insert(self, job: Job, **options: Unpack[InsertOptions]) -> InsertResult:
         """Insert a job. With a ``task_id`` of yours, a repeat does no harm.

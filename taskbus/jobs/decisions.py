@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from schemas.times import EPOCH
 from taskbus.errors import TaskFailed
-from taskbus.jobs.run import JobCancelled, JobSnoozed
+from taskbus.jobs.endings import JobCancelled, JobSnoozed
 from taskbus.outcomes import WORKER_SHUTDOWN, Cancelled, Completed, Failed, Outcome, Snoozed
 
 Advice = Literal["cancel"]

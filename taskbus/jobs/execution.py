@@ -17,12 +17,15 @@ from schemas.durations import parse_duration
 from schemas.times import parse_time
 from taskbus.clock import Clock
 from taskbus.jobs.decisions import Advice, End, decide
+from taskbus.jobs.endings import EndedByHandler
 from taskbus.jobs.hooks import Hook, Metric, WorkMiddleware, wrapped
 from taskbus.jobs.options import UNLIMITED, Duration
 from taskbus.jobs.registry import Registered, Registry
-from taskbus.jobs.run import EndedByHandler, Run
+from taskbus.jobs.reporter import Reporter
+from taskbus.jobs.run import Run
 from taskbus.outcomes import Outcome, label
 from taskbus.runs import ClaimedRun
+from taskbus.service import ServiceClient
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +43,9 @@ class UnhandledKind(Exception):
 class Executor:
     """Works on claimed runs that are jobs: a handler for ``taskbus.worker.Worker``.
 
-    ``timeout`` (seconds, None for no limit) is that of types which have none of their own; a handler that has
-    not ended ``stuck_after`` seconds after it is stuck, and with ``replace_stuck`` gives up its place.
+    ``client``: by its connections handlers tell of typed jobs; without it they tell nobody. ``timeout``
+    (seconds, None for no limit) is that of types which have none of their own; a handler that has not ended
+    ``stuck_after`` seconds after it is stuck, and with ``replace_stuck`` gives up its place.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Executor:
         registry: Registry,
         *,
         clock: Clock,
+        client: ServiceClient | None = None,
         timeout: float | None,
         stuck_after: float,
         replace_stuck: bool = False,
@@ -58,6 +63,7 @@ class Executor:
     ) -> None:
         self._registry = registry
         self._clock = clock
+        self._client = client
         self._timeout = timeout
         self._stuck_after = stuck_after
         self._replace_stuck = replace_stuck
@@ -67,11 +73,13 @@ class Executor:
 
     async def __call__(self, claimed: ClaimedRun) -> Outcome:
         """The outcome of one attempt; never raises but when it is cancelled twice."""
-        run = Run(claimed)
+        reporter = Reporter(claimed, self._client, self._clock)
+        run = Run(claimed, reporter)
         began = self._clock.time()
         registered = self._registry.get(run.kind)
         hooks = (*self._hooks, *(registered.job_type.hooks if registered else ()))
-        error = await self._attempt(run, registered, hooks)
+        error = await self._attempt(run, registered, hooks, reporter)
+        await reporter.finish()
         outcome = decide(await self._end(run, registered, error))
         if error is not None and not isinstance(error, EndedByHandler | asyncio.CancelledError):
             logger.warning("%r: attempt %d of %d", run, run.attempt, run.max_attempts, exc_info=error)
@@ -80,14 +88,14 @@ class Executor:
         return outcome
 
     async def _attempt(
-        self, run: Run, registered: Registered | None, hooks: Sequence[Hook]
+        self, run: Run, registered: Registered | None, hooks: Sequence[Hook], reporter: Reporter
     ) -> BaseException | None:
         async def innermost(run: Run) -> None:
             if registered is None:
                 raise UnhandledKind(run.kind)
             for hook in hooks:
                 await hook.work_begin(run)
-            job = registered.job_type.of_args(run.args)
+            job = registered.job_type.of_args(await reporter.params(run.args))
             error: BaseException | None = None
             try:
                 run.output = _kept(await self._limited(registered.work(job, run), run, registered, hooks))
@@ -113,7 +121,7 @@ class Executor:
         hooks: Sequence[Hook],
     ) -> Any:
         """The result of the handler. Raises TimeoutError at its time limit."""
-        seconds = self._limit_of(registered.job_type.options.timeout)
+        seconds = self._limit_of(registered.job_type.options.timeout, run.timeout)
         handling = asyncio.ensure_future(work)
         timed_out = False
         try:
@@ -132,9 +140,9 @@ class Executor:
             raise TimeoutError(f"not done within {seconds:g} s")
         return handling.result()
 
-    def _limit_of(self, timeout: Duration | None) -> float | None:
+    def _limit_of(self, timeout: Duration | None, of_job: float | None) -> float | None:
         if timeout is None:
-            return self._timeout
+            return self._timeout if of_job is None else of_job
         return None if timeout == UNLIMITED else parse_duration(timeout).total_seconds()
 
     async def _ends_within(self, seconds: float | None, handling: asyncio.Future[Any]) -> bool:

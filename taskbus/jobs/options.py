@@ -114,6 +114,14 @@ class Retention:
     shorten: bool | None = None
 
 
+@dataclass(frozen=True)
+class Step:
+    """A step of a type of jobs. One that is ``always`` taken runs also after another has failed (T-7)."""
+
+    name: str
+    always: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class JobOptions:
     """What all jobs of a type have in common, unless their insertion says otherwise.
@@ -128,6 +136,8 @@ class JobOptions:
       forgotten, from the deadline; ``retention`` tells more about that.
     * ``unique``, ``concurrency``, ``rate``: see :class:`Unique`, :class:`Limit`, :class:`Rate`.
     * ``tags``: text by name, for lists and for listeners.
+    * Of typed jobs: ``steps``, in ``step_order`` or in any; ``resumable``: whether an attempt goes on behind
+      the steps that earlier ones have done.
 
     Raises ValueError that names the wrong option (pydantic.ValidationError where it is one of the wire), or
     the numbers of a policy whose delays do not fit the deadline.
@@ -145,6 +155,9 @@ class JobOptions:
     concurrency: Limit | None = None
     rate: Rate | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    steps: Sequence[str | Step] = ()
+    step_order: Literal["sequential", "any"] = "sequential"
+    resumable: bool = False
 
     def __post_init__(self) -> None:
         _QUEUE_ID.validate_python(self.queue)

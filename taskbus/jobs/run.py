@@ -3,28 +3,15 @@
 import asyncio
 import threading
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from schemas.durations import parse_duration
+from schemas.jobs import LogReport, ProgressReport
 from schemas.task import Run as QueueRun
+from taskbus.jobs.endings import JobCancelled, JobSnoozed
 from taskbus.jobs.options import Duration
+from taskbus.jobs.reporter import Reporter, RunStep
 from taskbus.runs import ClaimedRun
-
-
-class EndedByHandler(Exception):
-    """Base of what handlers raise to end an attempt in another way than by an error."""
-
-
-class JobSnoozed(EndedByHandler):
-    """The attempt is put off by so many seconds."""
-
-    def __init__(self, delay: float) -> None:
-        super().__init__(f"snoozed for {delay:g} s")
-        self.delay = delay
-
-
-class JobCancelled(EndedByHandler):
-    """The job is not to be done at all."""
 
 
 class Run:
@@ -35,8 +22,9 @@ class Run:
     it: the whole task, and credentials for its artifacts.
     """
 
-    def __init__(self, claimed: ClaimedRun) -> None:
+    def __init__(self, claimed: ClaimedRun, reporter: Reporter) -> None:
         self.claimed = claimed
+        self._reporter = reporter
         self.task_id: str = claimed.task_id
         self.run_id: int = claimed.run_id
         payload = claimed.payload
@@ -44,6 +32,9 @@ class Run:
         self.kind: str = kind if isinstance(kind, str) else ""
         self.args: Any = payload.get("args", {})
         """The arguments as they came, JSON values."""
+        timeout = payload.get("timeout")
+        self.timeout: float | None = float(timeout) if isinstance(timeout, int | float) else None
+        """Seconds that the attempt may take, where the job says so and its class does not."""
         self.queue: str = claimed.task.task_queue_id
         self.deadline: datetime = claimed.task.deadline
         runs = claimed.status.runs
@@ -68,6 +59,60 @@ class Run:
         Raises :class:`JobCancelled`, to be let through.
         """
         raise JobCancelled(reason)
+
+    # What those see who watch a typed job; of other jobs nothing of it is kept.
+
+    def step(self, name: str) -> RunStep:
+        """A step of the job, as ``async with run.step("Extract") as step:``."""
+        return RunStep(self._reporter, name)
+
+    def progress(
+        self,
+        percent: float | None = None,
+        *,
+        current: float | None = None,
+        total: float | None = None,
+        message: str | None = None,
+        step: str | None = None,
+    ) -> None:
+        """Tell how far the job is, or a step of it; returns at once. What comes faster than four times a
+        second takes the place of what was not sent yet.
+
+        Raises ValueError (pydantic.ValidationError) for what is no progress.
+        """
+        given = {"percent": percent, "current": current, "total": total, "message": message, "step": step}
+        numbers = {
+            name: float(value) if isinstance(value, int) else value
+            for name, value in given.items()
+            if value is not None
+        }
+        self._reporter.progress(ProgressReport.model_validate(numbers))
+
+    async def log(self, message: str, level: Literal["debug", "info", "warning", "error"] = "info") -> None:
+        """Tell those who watch a line of up to 1,000 characters."""
+        await self._reporter.log(LogReport(message=message, level=level))
+
+    async def put_output(self, output: Any) -> None:
+        """Keep the result so far, however the job ends. The last one counts: that may be what is returned."""
+        await self._reporter.put_output(output)
+
+    @property
+    def completed_steps(self) -> tuple[str, ...]:
+        """The steps that earlier runs of a resumable job have done."""
+        return self._reporter.completed_steps
+
+    @property
+    def cursor(self) -> Any:
+        """Where the step got to that was under way when an earlier run ended; None for nowhere."""
+        return self._reporter.cursor
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Whether somebody wants the job cancelled when its worker lets go of it.
+
+        To return still completes it; any other end is the cancellation.
+        """
+        return self.claimed.cancel_requested
 
     @property
     def cancelled(self) -> bool:

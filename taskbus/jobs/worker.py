@@ -16,6 +16,7 @@ from taskbus.jobs.execution import ErrorHandler, Executor
 from taskbus.jobs.hooks import Hook, WorkMiddleware
 from taskbus.jobs.options import UNLIMITED, Duration
 from taskbus.jobs.registry import Handler, J, Registry
+from taskbus.service import ServiceClient
 from taskbus.worker import Worker as QueueWorker
 from taskbus.worker import own_worker_id
 
@@ -113,11 +114,12 @@ class Worker:
         """The runs it holds at the moment, ``<taskId>/<runId>``."""
         return tuple(repr(run) for worker in self._workers for run in worker.running)
 
-    def executor(self, clock: Clock) -> Executor:
+    def executor(self, clock: Clock, client: ServiceClient | None = None) -> Executor:
         """What works on one claimed run; for :mod:`taskbus.testing`."""
         return Executor(
             self._registry,
             clock=clock,
+            client=client,
             timeout=self._timeout,
             stuck_after=self._stuck_after,
             replace_stuck=self._replace_stuck,
@@ -141,7 +143,7 @@ class Worker:
         if not len(self._registry):
             raise ValueError("expected at least one handler: @worker.handle(SomeJob)")
         clock = clock or SystemClock()
-        executor, queue = self.executor(clock), BatchingQueue(bus.queue)
+        executor, queue = self.executor(clock, bus.queue), BatchingQueue(bus.queue)
         self._workers = [
             QueueWorker(
                 queue,

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from schemas.hooks import HookCreatedMessage, HookDeletedMessage, HookUpdatedMessage
+from schemas.jobs import JobResolvedMessage, JobStep, JobUpdatedMessage
 from schemas.kv import KvChangedMessage
 from schemas.messages import (
     ArtifactCreatedMessage,
@@ -128,6 +129,16 @@ ALL: Final[tuple[Message, ...]] = (
     WorkerAttachedMessage(worker_group="fN1SbArXTPSVFNUvaOlinQ", worker_id="w-1", task_name="tag"),
     WorkerDetachedMessage(
         worker_group="fN1SbArXTPSVFNUvaOlinQ", worker_id="w-1", task_name="tag", reason="closed"
+    ),
+    JobUpdatedMessage(
+        job_id=TASK_ID,
+        type="FILE_ETL",
+        state="RUNNING",
+        task_group_id=GROUP_ID,
+        step=JobStep(name="Extract", state="DONE"),
+    ),
+    JobResolvedMessage(
+        job_id=TASK_ID, type="FILE.ETL", state="DONE", env_id="prod", task_group_id=GROUP_ID, steps=()
     ),
 )
 """One message of every kind, in the order of the declarations."""

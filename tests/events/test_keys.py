@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from events import keys
 from events.exchanges import EXCHANGES, Exchange, exchange_for
+from schemas.jobs import JobResolvedMessage
 from schemas.kv import KvChangedMessage
 from schemas.messages import (
     Message,
@@ -168,3 +169,18 @@ def test_matching_agrees_with_a_regular_expression(pattern: str, key: str) -> No
 
 def test_matching_many_hashes_takes_no_time_to_speak_of() -> None:
     assert not keys.matches("#.a." * 30 + "b", "a." * 100 + "a")
+
+
+def test_dots_of_a_value_stand_in_its_word_as_something_else() -> None:
+    exchange = exchange_for(JobResolvedMessage)
+    message = JobResolvedMessage(
+        job_id=samples.TASK_ID,
+        type="FILE.ETL",
+        state="DONE",
+        env_id="prod.eu",
+        task_group_id=samples.GROUP_ID,
+        steps=(),
+    )
+    key = keys.build(exchange, message)
+    assert key == f"primary.{samples.TASK_ID}.FILE_ETL.DONE.prod_eu.{samples.GROUP_ID}._"
+    assert keys.matches(keys.pattern(exchange, type="FILE.ETL", env_id="prod.eu"), key)

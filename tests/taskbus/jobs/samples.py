@@ -4,6 +4,7 @@ from typing import Any
 
 from schemas.queue import TaskClaimResponse
 from taskbus.jobs import Job, JobOptions, Run
+from taskbus.jobs.reporter import Reporter
 from taskbus.runs import ClaimedRun
 from tests.taskbus import samples
 from tests.taskbus.manual_clock import ManualClock
@@ -29,4 +30,5 @@ def claimed_run(job: Job | dict[str, Any], clock: ManualClock, **options: Any) -
 
 
 def run_of(job: Job | dict[str, Any], clock: ManualClock, **options: Any) -> Run:
-    return Run(claimed_run(job, clock, **options))
+    run = claimed_run(job, clock, **options)
+    return Run(run, Reporter(run, None, clock))
