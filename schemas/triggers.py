@@ -13,7 +13,7 @@ from schemas.base import INTEGRAL, Document, Request, Text
 from schemas.durations import Duration, DurationOrZero
 from schemas.hooks import NOTHING_BUT_EMPTY, HookBinding
 from schemas.ids import TENANT_PATTERN, TRIGGER_ID_PATTERN, TaskId
-from schemas.kv import Key
+from schemas.kv import Key, ValueFormat
 from schemas.messages import Message
 from schemas.task import UNIQUE, UNIQUE_ITEMS, JsonObject
 from schemas.times import Time, parse_time
@@ -166,6 +166,35 @@ class PopBatch(Request):
     ack_mode: AckMode = "ack-batch"
 
 
+class KvGet(Request):
+    """The value of one key."""
+
+    key: Key
+
+
+class KvIterate(Request):
+    """The values of the keys that begin with ``prefix``, in their order."""
+
+    prefix: Annotated[
+        str, StringConstraints(strict=True, max_length=512, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")
+    ] = ""
+    page_size: Annotated[int, Field(ge=1, le=1000), INTEGRAL] = 100
+
+
+class KvInput(Request):
+    """What a firing reads for its task; if there is nothing, there is no task (KV-6)."""
+
+    namespace: Namespace
+    get: KvGet | None = None
+    iterate: KvIterate | None = None
+    value_format: ValueFormat = "json"
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "KvInput":
+        _exactly_one({"get": self.get, "iterate": self.iterate})
+        return self
+
+
 class TransientRetry(Request):
     """For one operation of the trigger that fails for the moment (TR-11), and for ranges that fail (TR-5)."""
 
@@ -183,6 +212,8 @@ class CreateTriggerRequest(Request):
     cron: Cron | None = None
     message: MessageFilter | None = None
     pop_batch: PopBatch | None = None
+    """By itself it is popped all the time; with interval or cron a batch at each tick."""
+    input: KvInput | None = None
     misfire: Misfire = "one"
     overlap: Overlap = "allow"
     retry: TransientRetry = TransientRetry()
@@ -192,16 +223,23 @@ class CreateTriggerRequest(Request):
 
     @model_validator(mode="after")
     def _fired_by_one_thing(self) -> "CreateTriggerRequest":
-        by = {
-            "interval": self.interval,
-            "cron": self.cron,
-            "message": self.message,
-            "popBatch": self.pop_batch,
-        }
-        _exactly_one(dict(by))
+        if self.pop_batch is None or self.message is not None:
+            _exactly_one({"interval": self.interval, "cron": self.cron, "message": self.message})
+        elif self.interval is not None and self.cron is not None:
+            raise ValueError("must not have both interval and cron")
+        if self.pop_batch is not None:
+            self._check_batches()
         if self.overlap != "allow" and self.timed is None:
             raise ValueError("overlap is for interval and cron only")
         return self
+
+    def _check_batches(self) -> None:
+        """A batch is what its firing is about: no message, no range and no other input beside it."""
+        beside = {"message": self.message, "window": self.window, "input": self.input}
+        if named := [name for name, value in beside.items() if value is not None]:
+            raise ValueError(f"must not have {named[0]} beside popBatch")
+        if self.overlap != "allow":
+            raise ValueError("must not have overlap beside popBatch: batches do not overlap")
 
     @property
     def timed(self) -> Interval | Cron | None:
@@ -245,6 +283,7 @@ class TriggerDefinition(Document):
     cron: Cron | None = None
     message: MessageFilter | None = None
     pop_batch: PopBatch | None = None
+    input: KvInput | None = None
     misfire: Misfire
     overlap: Overlap
     retry: TransientRetry

@@ -1,10 +1,11 @@
-"""Triggers that drain worksets: a batch lives as long as its task (``seed-systems.md`` WK-11, TR-11)."""
+"""Triggers that drain worksets, and those that read values (``seed-systems.md`` WK-11, KV-6, TR-11)."""
 
 from typing import Any
 
 import pytest
 
-from queue_service.features.kv import workset_operations, workset_store
+from queue_service.features.kv import operations, workset_operations, workset_store
+from queue_service.features.kv.rules import Place, Put
 from queue_service.features.kv.workset_rules import SetKey
 from queue_service.features.kv.workset_store import Counts, NewMember
 from queue_service.features.triggers.transient import with_retries
@@ -12,7 +13,7 @@ from queue_service.store import attempts
 from queue_service.store.database import StoreUnavailable
 from schemas.triggers import TransientRetry
 from tests.api.running_queue import RunningQueue
-from tests.api.triggered import PATH, TASK, RunningTriggers
+from tests.api.triggered import EVERY_MINUTE, PATH, TASK, RunningTriggers
 
 SET = SetKey("acme:crawl", "urls")
 
@@ -163,3 +164,62 @@ async def test_one_operation_is_tried_again_with_doubling_pauses(
     else:
         assert await with_retries(operation, retry, sleep) == "done"
     assert slept == pauses
+
+
+async def test_with_a_schedule_a_batch_is_popped_at_each_tick(
+    triggers: RunningTriggers, queue: RunningQueue
+) -> None:
+    await add(queue, "a", "b", "c")
+    await triggers.create(interval={"duration": "1m"}, **draining(leaseTtlMs=600_000))
+    assert await triggers.tick(seconds=30) == []
+    assert len(await triggers.tick(seconds=30)) == 1
+    await triggers.end()
+    assert await counts(queue) == (1, 0, 0)
+    assert len(await triggers.tick(minutes=1)) == 2
+    assert len(await triggers.tick(minutes=1)) == 2
+    assert (await triggers.get(PATH))["nextTick"] == "2024-05-01T12:04:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given"),
+    [
+        ({"get": {"key": "city"}}, {"key": "city", "value": "Kyiv", "version": 1}),
+        (
+            {"iterate": {"prefix": "c", "pageSize": 1}},
+            {"entries": [{"key": "city", "value": "Kyiv", "version": 1}], "more": True},
+        ),
+        (
+            {"iterate": {}, "valueFormat": "raw-string"},
+            {
+                "entries": [
+                    {"key": "city", "value": '"Kyiv"', "version": 1},
+                    {"key": "country", "value": "UA", "version": 2},
+                ],
+                "more": False,
+            },
+        ),
+    ],
+)
+async def test_a_firing_reads_its_input_from_kv(
+    triggers: RunningTriggers, queue: RunningQueue, wanted: dict[str, Any], given: dict[str, Any]
+) -> None:
+    await put(queue, "city", '"Kyiv"', "json")
+    await put(queue, "country", "UA", "raw-string")
+    await triggers.create(input={"namespace": "acme:crawl", **wanted}, **EVERY_MINUTE)
+    (fire,) = await triggers.tick(minutes=1)
+    assert (await queue.get(f"/task/{fire['taskId']}"))["extra"]["trigger"]["input"] == given
+
+
+async def test_without_a_value_there_is_no_task_and_one_that_is_no_json_is_an_error(
+    triggers: RunningTriggers, queue: RunningQueue
+) -> None:
+    await triggers.create(input={"namespace": "acme:crawl", "get": {"key": "city"}}, **EVERY_MINUTE)
+    assert await triggers.tick(minutes=1) == []
+    await put(queue, "city", "Kyiv", "raw-string")
+    (fire,) = await triggers.tick(minutes=1)
+    assert (fire["outcome"], "`city` is a raw string" in fire["error"]) == ("error", True)
+
+
+async def put(queue: RunningQueue, key: str, text: str, value_format: Any) -> None:
+    call = Put(Place("acme:crawl", key), text, value_format)
+    await queue.database.write(lambda tx: operations.write(tx, [call]))

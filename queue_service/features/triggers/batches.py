@@ -18,6 +18,7 @@ from queue_service.features.triggers import changes, store
 from queue_service.features.triggers.fires import Fire
 from queue_service.features.triggers.firing import Cause, Plan, Rendered, TriggerFiring, told
 from queue_service.features.triggers.rules import Firing, NewId, Trigger
+from queue_service.features.triggers.ticks import due_ticks
 from queue_service.features.triggers.transient import with_retries
 from queue_service.store import attempts, tasks
 from queue_service.store.database import Database, Tx
@@ -60,14 +61,14 @@ class Batches:
         async with self._database.read() as connection:
             found = await store.popping(connection)
         self._topics = set(map(_topic, found))
-        return [trigger for trigger in found if _topic(trigger) in stirred]
+        return [trigger for trigger in found if trigger.schedule is None and _topic(trigger) in stirred]
 
     async def work(self, trigger: Trigger, *, stirred: bool = False) -> None:
         """Do what is due: extend leases, and make batches into tasks. Raises StoreUnavailable."""
         if self._topics is not None:
             self._topics.add(_topic(trigger))
         for _ in range(IN_A_ROW):
-            if not await self._work_once(trigger, stirred):
+            if not await self._work_once(trigger, stirred) or trigger.schedule is not None:
                 return
             stirred = True
 
@@ -117,7 +118,7 @@ async def ended(tx: Tx, trigger: Trigger, task_id: str, state: str) -> Trigger:
         return trigger
     verbs = await _verbs(tx.connection, wanted, task_id, state)
     await settle_leases(tx, [LeaseCall(wanted.namespace, task_id, verb) for verb in verbs])
-    return replace(trigger, next_tick=tx.now)
+    return trigger if trigger.schedule is not None else replace(trigger, next_tick=tx.now)
 
 
 async def _look(tx: Tx, trigger: Trigger, task_id: str, stirred: bool) -> Popped | None:
@@ -128,12 +129,22 @@ async def _look(tx: Tx, trigger: Trigger, task_id: str, stirred: bool) -> Popped
         return None
     after = await _extended(tx, before, wanted)
     popped = None
-    if len(after.unfinished) < MAX_OPEN:
+    ticks, following = _ticks(before, tx.now)
+    if len(after.unfinished) < MAX_OPEN and ticks:
         key = SetKey(wanted.namespace, wanted.set)
         request = Pop(key, wanted.limit, _ttl(wanted), wanted.ack_mode, _consumer(before), task_id)
         (popped,) = await pop(tx, [request])
-    await changes.write(tx, [(before, replace(after, next_tick=_next_look(tx.now, popped)))])
+    next_look = _next_look(tx.now, popped) if before.schedule is None else following
+    await changes.write(tx, [(before, replace(after, next_tick=next_look))])
     return popped
+
+
+def _ticks(trigger: Trigger, now: datetime) -> tuple[bool, datetime | None]:
+    """Whether a batch is due, and the next tick; without a schedule one is always due."""
+    if trigger.schedule is None:
+        return True, None
+    ticks, following = due_ticks(trigger.schedule, trigger.next_tick, now, trigger.definition.misfire)
+    return bool(ticks), following
 
 
 async def _extended(tx: Tx, trigger: Trigger, wanted: PopBatch) -> Trigger:

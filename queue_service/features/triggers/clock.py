@@ -53,7 +53,7 @@ class Clock:
         others: list[Trigger] = []
         firings = 0
         for trigger in due:
-            if trigger.definition.pop_batch is not None or not is_plain(trigger.definition.task):
+            if not _is_simple(trigger):
                 others.append(trigger)
             elif firings < MAX_FIRINGS:
                 plans.append(await self._planned(trigger))
@@ -79,3 +79,9 @@ class Clock:
     async def _next_due(self) -> datetime | None:
         async with self._database.read() as connection:
             return await store.next_due(connection)
+
+
+def _is_simple(trigger: Trigger) -> bool:
+    """Whether its task is known without computing or reading anything."""
+    definition = trigger.definition
+    return definition.pop_batch is None and definition.input is None and is_plain(definition.task)

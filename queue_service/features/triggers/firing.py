@@ -5,6 +5,7 @@ So a tick creates its task exactly once, however many processes look and wheneve
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -14,9 +15,10 @@ from queue_service.core.task import Task
 from queue_service.features.firing.sandbox import TemplateFailed
 from queue_service.features.firing.task_maker import TaskMaker
 from queue_service.features.firing.template import request_of
-from queue_service.features.triggers import changes, fires, rules
+from queue_service.features.triggers import changes, fires, inputs, rules
 from queue_service.features.triggers.fires import Fire, Outcome
 from queue_service.features.triggers.rules import Firing, Key, Trigger
+from queue_service.features.triggers.transient import with_retries
 from queue_service.operations import tasks
 from queue_service.operations.tasks import Creation, Made
 from queue_service.store.database import Database, Tx
@@ -49,7 +51,7 @@ class Rendered:
     firing: Firing
     cause: Cause
     body: JsonObject | None = None
-    error: TemplateFailed | None = None
+    error: QueueError | TemplateFailed | None = None
 
     @property
     def occasion(self) -> str:
@@ -80,8 +82,21 @@ class TriggerFiring:
         self._maker = maker
 
     async def render(self, trigger: Trigger, firing: Firing, cause: Cause = NO_CAUSE) -> Rendered:
-        """The body of a firing's task. Computes outside of transactions, unless the template is plain."""
+        """The body of a firing's task. Outside of transactions, unless the trigger is simple.
+
+        Raises StoreUnavailable.
+        """
         facts = _facts(trigger, firing, cause)
+        if (wanted := trigger.definition.input) is not None:
+            try:
+                found = await with_retries(
+                    partial(inputs.read, self._database, wanted), trigger.definition.retry
+                )
+            except QueueError as error:
+                return Rendered(firing, cause, error=error)
+            if found is None:
+                return Rendered(firing, cause)
+            facts["input"] = found
         window = {"window": facts["window"]} if "window" in facts else {}
         variables = {
             "trigger": facts,

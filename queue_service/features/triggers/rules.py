@@ -236,7 +236,7 @@ def _begin(definition: CreateTriggerRequest, mark: datetime | None, now: datetim
 
 def _scheduled(trigger: Trigger, now: datetime, *, enabled: bool) -> Trigger:
     schedule = trigger.schedule
-    if trigger.definition.pop_batch is not None:
+    if trigger.definition.pop_batch is not None and (schedule is None or (enabled and _immediate(trigger))):
         return replace(trigger, next_tick=now)
     next_tick = None if schedule is None else schedule.after(now)
     waiting = now if enabled and _immediate(trigger) else trigger.waiting
