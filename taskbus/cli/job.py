@@ -1,4 +1,4 @@
-"""``taskbus job …``: insert jobs. What else there is to do with them, ``taskbus task …`` does."""
+"""``taskbus job …``: insert jobs, and all that is done with typed jobs. Inserted ones are tasks."""
 
 import json
 import logging
@@ -8,18 +8,28 @@ from typing import Annotated, Any
 import typer
 
 from schemas.bulk import CreatedTask, TaskToCreate
-from schemas.durations import parse_duration
 from schemas.ids import slugid
 from schemas.task import PRIORITIES
-from schemas.times import parse_time
+from taskbus.cli import typed_job
 from taskbus.cli.connect import connect
 from taskbus.cli.console import AsJson, RootUrl, configure_logging, plain_app, run, say, wrong_input
+from taskbus.cli.moments import moment, pair
 from taskbus.client import Queue
 from taskbus.jobs.insertion import InsertOptions, job_task
 from taskbus.jobs.job import KIND
 from taskbus.jobs.options import DEFAULT_ATTEMPTS, DEFAULT_QUEUE, JobOptions
 
-job = plain_app(name="job", help="Insert jobs; they are tasks, so see `taskbus task`.", no_args_is_help=True)
+job = plain_app(
+    name="job",
+    help="Jobs: insert one, or submit one of a registered type. They are tasks, so see `taskbus task`.",
+    no_args_is_help=True,
+)
+job.command("submit")(typed_job.submit)
+job.command("show")(typed_job.show_job)
+job.command("list")(typed_job.list_jobs)
+job.command("cancel")(typed_job.cancel)
+job.command("types")(typed_job.types)
+job.command("register")(typed_job.register)
 
 
 @job.callback()
@@ -59,9 +69,9 @@ def insert(
     now = datetime.now(UTC)
     with wrong_input():
         options = JobOptions(queue=queue, max_attempts=max_attempts, priority=priority, deadline=deadline)  # type: ignore[arg-type]
-        given: InsertOptions = {"tags": dict(_pair(text) for text in tag or [])}
+        given: InsertOptions = {"tags": dict(pair(text) for text in tag or [])}
         if run_at is not None:
-            given["run_at"] = _moment(run_at, now)
+            given["run_at"] = moment(run_at, now, option="--run-at")
         if held:
             given["held"] = True
         task = job_task(_payload(kind, args), options, given, now)
@@ -89,23 +99,3 @@ def _payload(kind: str, args: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"JSON: expected an object, got {args}")
     return {"kind": kind, "args": found}
-
-
-def _moment(text: str, now: datetime) -> datetime:
-    try:
-        return now + parse_duration(text)
-    except ValueError:
-        pass
-    try:
-        return parse_time(text)
-    except ValueError:
-        raise ValueError(
-            f"--run-at: expected 2026-05-01T12:00:00Z, or a duration such as 10m, got {text!r}"
-        ) from None
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise ValueError(f"--tag: expected NAME=VALUE, got {text!r}")
-    return name, value
