@@ -100,6 +100,7 @@ QUERY_PATTERNS: Final[dict[str, str]] = {
     "exchange": r"[ -~]{1,255}",
     "routingKey": r"[^\x00-\x1f\x7f-\x9f]{0,255}",
     "lastEventId": r"[ -~]{0,64}",
+    "types": r"[a-z]+(?:,[a-z]+)*",
     "type": r"[A-Za-z][A-Za-z0-9_.-]{0,62}[A-Za-z0-9]",
     "state": r"PENDING|RUNNING|DONE|ERROR|CANCELLED",
     "envId": r"[A-Za-z0-9_.:-]{1,64}",

@@ -8,6 +8,7 @@ from tests.api.conftest import (  # noqa: F401
     clock,
     database_kind,
     database_url,
+    jobs,
     limits,
     long_poll,
     other_process,

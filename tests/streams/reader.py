@@ -87,6 +87,15 @@ class Reader:
                 self.last_id = fields["id"]
                 return Received(fields["id"], fields.get("event", "message"), json.loads(fields["data"]))
 
+    async def events(self) -> list[Received]:
+        """All events until the server ends the stream."""
+        found = []
+        try:
+            while True:
+                found.append(await self.event())
+        except EOFError:
+            return found
+
     async def comment(self) -> str:
         """The next block that is no event."""
         block = await self._block()

@@ -14,6 +14,10 @@ from queue_service.features.jobs.api import JobsApi
 from queue_service.features.jobs.endpoints import ALIASES, JOB_ENDPOINTS, TYPE_ENDPOINTS
 from queue_service.features.jobs.examples import EXAMPLES
 from queue_service.features.jobs.secrets import Secrets
+from queue_service.features.jobs.stream import JobStreams
+from queue_service.features.jobs.stream_api import JobStreamsApi
+from queue_service.features.jobs.stream_endpoints import STREAM_ALIASES, STREAM_ENDPOINTS
+from queue_service.features.jobs.stream_states import StateStreams
 from queue_service.features.jobs.type_api import JobTypesApi
 from queue_service.features.jobs.types import Types
 from queue_service.features.jobs.witness import NAME, JobWitness
@@ -23,7 +27,12 @@ JOBS_API: Final = Api(
     "jobs",
     "Jobs",
     "Tasks with a registered type, checked parameters, steps and progress; also at `/api/jobs`.",
-    [Section(JobsApi, JOB_ENDPOINTS), Section(JobTypesApi, TYPE_ENDPOINTS), MONITORING],
+    [
+        Section(JobsApi, JOB_ENDPOINTS),
+        Section(JobStreamsApi, STREAM_ENDPOINTS),
+        Section(JobTypesApi, TYPE_ENDPOINTS),
+        MONITORING,
+    ],
     examples=EXAMPLES,
 )
 
@@ -35,10 +44,28 @@ async def _open(parts: Parts) -> AsyncIterator[Running]:
         yield Running()
         return
     jobs = JobsApi(database, clock, parts.settings.limits(), Types(), Secrets(parts.settings))
-    alias = Pipeline(ALIAS, [Section(JobsApi, ALIASES)], {JobsApi: jobs}, clock, parts.gate, Room())
+    most = parts.settings.stream_max_readers
+    streams = JobStreams(database, most_readers=most)
+    states = StateStreams(database, most_readers=most)
+    watched = JobStreamsApi(streams, states)
+    alias = Pipeline(
+        ALIAS,
+        [Section(JobsApi, ALIASES), Section(JobStreamsApi, STREAM_ALIASES)],
+        {JobsApi: jobs, JobStreamsApi: watched},
+        clock,
+        parts.gate,
+        Room(),
+    )
+    streams.start()
+    states.start()
     try:
-        yield Running(handlers=[jobs, JobTypesApi(database, clock)], paths={ALIAS: alias})
+        yield Running(
+            handlers=[jobs, watched, JobTypesApi(database, clock)],
+            paths={ALIAS: alias},
+            wind_down=watched.stop,
+        )
     finally:
+        await watched.stop()
         await jobs.close()
 
 
