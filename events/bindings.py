@@ -390,7 +390,6 @@ class TriggerBinding(_Declared[P]):
     group: str | None = None
     trigger_id: str | None = None
     routing_key_kind: str | None = "primary"
-    reserved: str | None = None
 
 
 class TriggerBlocked(TriggerBinding[triggers.TriggerBlockedMessage]):

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from taskbus.runs import ClaimedRun, Handler
     from taskbus.shell import CommandHandler
     from taskbus.tasks import command_task, parse_duration, task_definition
+    from taskbus.triggers import Triggers
     from taskbus.work import Work
     from taskbus.worker import Worker
 
@@ -93,6 +94,7 @@ __all__ = [
     "TaskException",
     "TaskFailed",
     "TaskbusError",
+    "Triggers",
     "Work",
     "WorkFailed",
     "WorkNotDone",
@@ -121,6 +123,7 @@ _ELSEWHERE: Final = {
     "PurgeCache": "taskbus.purge_cache",
     "Queue": "taskbus.client",
     "StreamedEvent": "taskbus.event_stream",
+    "Triggers": "taskbus.triggers",
     "Work": "taskbus.work",
     "Worker": "taskbus.worker",
     "command_task": "taskbus.tasks",

@@ -26,6 +26,7 @@ MODULES: Final = {
     "kv": "taskbus.cli.kv",
     "workset": "taskbus.cli.workset",
     "hook": "taskbus.cli.hook",
+    "trigger": "taskbus.cli.trigger",
     "signin": "taskbus.cli.signin",
     "scopes": "taskbus.cli.scopes",
     "client": "taskbus.cli.client",

@@ -27,6 +27,7 @@ from schemas.messages import (
 )
 from schemas.task_queues import QueuePausedMessage, QueueResumedMessage
 from schemas.work import WorkerAttachedMessage, WorkerDetachedMessage
+from schemas.triggers import TriggerBlockedMessage, TriggerExhaustedMessage, TriggerLoopMessage
 from schemas.worksets import WorksetMemberDeadMessage
 
 TASK_ID: Final = "fN1SbArXTPSVFNUvaOlinQ"
@@ -126,6 +127,9 @@ ALL: Final[tuple[Message, ...]] = (
     WorksetMemberDeadMessage(
         tenant="acme", namespace="crawl", set="urls", member_id="a", deliveries=3, error="503"
     ),
+    TriggerBlockedMessage(group="reports", trigger_id="nightly", reason="The range failed."),
+    TriggerExhaustedMessage(group="reports", trigger_id="nightly", reason="It has fired 3 times."),
+    TriggerLoopMessage(group="reports", trigger_id="nightly", reason="Ten triggers fired each other."),
     WorkerAttachedMessage(worker_group="fN1SbArXTPSVFNUvaOlinQ", worker_id="w-1", task_name="tag"),
     WorkerDetachedMessage(
         worker_group="fN1SbArXTPSVFNUvaOlinQ", worker_id="w-1", task_name="tag", reason="closed"

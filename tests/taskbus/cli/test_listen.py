@@ -168,7 +168,7 @@ class TestOutput:
         about = wire.get("status", wire)
         names = (
             *("taskId", "taskGroupId", "clientId", "roleId", "taskQueueId"),
-            *("hookId", "workerId", "key", "namespace"),
+            *("hookId", "workerId", "key", "namespace", "triggerId"),
         )
         assert next(about[name] for name in names if name in about) in line
 
