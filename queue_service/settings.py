@@ -33,6 +33,7 @@ from events.address import Address
 from queue_service.core.access import STATIC_PREFIX, refuse_wild_scopes
 from queue_service.core.errors import InputError
 from queue_service.core.limits import Limits
+from queue_service.notify_channels import NotifyChannel
 from queue_service.store.database import normal_url
 from schemas.ids import ACCESS_TOKEN_PATTERN, CLIENT_ID_PATTERN, PRINTABLE_PATTERN
 
@@ -225,6 +226,12 @@ class Settings(BaseSettings):
         description="Further clients that no call can change: a list, as JSON, of objects with `clientId` "
         "(begins with `static/`), `accessToken`, `scopes` and `description`.",
     )
+    notify_channels: Annotated[tuple[NotifyChannel, ...], NoDecode] = Field(
+        default=(),
+        description="Channels of the built-in jobs `notify.send` and `notify.test` beside `log` and `amqp`: "
+        "a list, as JSON, of objects with `name` and `kind`: `webhook` with `url`, or `email` with `host`, "
+        "`port`, `starttls`, `user`, `password`, `from` and `to`.",
+    )
     secret_key: SecretStr = Field(
         default=SecretStr(""),
         description="Any secret text of 32 characters or more; encrypts the access tokens in the database.",
@@ -301,7 +308,7 @@ class Settings(BaseSettings):
             raise ValueError(f"expected {MIN_SECRET_KEY} characters or more")
         return value
 
-    @field_validator("static_clients", mode="before")
+    @field_validator("static_clients", "notify_channels", mode="before")
     @classmethod
     def _of_json(cls, value: Any) -> Any:
         try:
@@ -315,6 +322,13 @@ class Settings(BaseSettings):
         ids = {client.client_id for client in value}
         if len(ids) != len(value) or info.data.get("root_client_id") in ids:
             raise ValueError("expected each clientId once, and not that of the root client")
+        return value
+
+    @field_validator("notify_channels")
+    @classmethod
+    def _named_apart(cls, value: tuple[NotifyChannel, ...]) -> tuple[NotifyChannel, ...]:
+        if len({channel.name for channel in value}) != len(value):
+            raise ValueError("expected each name once")
         return value
 
     @field_validator("database_url")

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 import typer
 from rich.text import Text
 
+from schemas.job_catalogue import TO_REGISTER
 from schemas.jobs import JobResponse, JobState, JobTypeDefinition, JobTypeResponse, SubmitJobRequest
 from schemas.task import PRIORITIES
 from schemas.times import format_time
@@ -190,23 +191,38 @@ def types(
 
 def register(
     name: Annotated[str, typer.Argument(metavar="TYPE")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON: taskQueueId, paramsSchema, steps …")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE", help="JSON: taskQueueId, paramsSchema, steps …; of the catalogue without."
+        ),
+    ] = None,
     root_url: RootUrl = None,
 ) -> None:
-    """Register a type of jobs from a file, or a new version of it; print its version."""
+    """Register a type of jobs from a file, or one of the catalogue by its name; print its version."""
 
     async def ask() -> JobTypeResponse:
         async with client:
             return await client.register_type(name, definition)
 
     with wrong_input():
-        try:
-            text = file.read_text(encoding="utf-8")
-        except OSError as error:
-            raise ValueError(f"FILE: {file}: {error.strerror}") from None
-        definition = JobTypeDefinition.model_validate(_json_object(str(file), text))
+        definition = _of_catalogue(name) if file is None else _of_file(file)
     client = connect(Jobs, root_url)
     typer.echo(run(ask()).version)
+
+
+def _of_catalogue(name: str) -> JobTypeDefinition:
+    if name not in TO_REGISTER:
+        raise ValueError(f"TYPE: {name!r} is none of the catalogue, which has {', '.join(TO_REGISTER)}")
+    return TO_REGISTER[name]
+
+
+def _of_file(file: Path) -> JobTypeDefinition:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"FILE: {file}: {error.strerror}") from None
+    return JobTypeDefinition.model_validate(_json_object(str(file), text))
 
 
 def _lines(job: JobResponse) -> list[Text]:

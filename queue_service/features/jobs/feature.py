@@ -11,8 +11,10 @@ from queue_service.api.pipeline import Pipeline
 from queue_service.features.feature import Feature, Parts, Running
 from queue_service.features.jobs import store
 from queue_service.features.jobs.api import JobsApi
+from queue_service.features.jobs.built_in import BuiltIn
 from queue_service.features.jobs.endpoints import ALIASES, JOB_ENDPOINTS, TYPE_ENDPOINTS
 from queue_service.features.jobs.examples import EXAMPLES
+from queue_service.features.jobs.notifying import Notifier
 from queue_service.features.jobs.secrets import Secrets
 from queue_service.features.jobs.stream import JobStreams
 from queue_service.features.jobs.stream_api import JobStreamsApi
@@ -21,6 +23,7 @@ from queue_service.features.jobs.stream_states import StateStreams
 from queue_service.features.jobs.type_api import JobTypesApi
 from queue_service.features.jobs.types import Types
 from queue_service.features.jobs.witness import NAME, JobWitness
+from schemas.ids import slugid
 
 ALIAS: Final = "/api/jobs"
 JOBS_API: Final = Api(
@@ -39,11 +42,15 @@ JOBS_API: Final = Api(
 
 @asynccontextmanager
 async def _open(parts: Parts) -> AsyncIterator[Running]:
-    database, clock = parts.database, parts.clock
+    database, clock, limits = parts.database, parts.clock, parts.settings.limits()
+    notifier = Notifier(database, parts.settings.notify_channels)
+    built_in = BuiltIn(database, limits, notifier, parts.background, slugid())
+    if parts.amqp_url is not None:
+        await built_in.register()
     if parts.gate is None:
-        yield Running()
+        yield Running(loops=[built_in.loop])
         return
-    jobs = JobsApi(database, clock, parts.settings.limits(), Types(), Secrets(parts.settings))
+    jobs = JobsApi(database, clock, limits, Types(), Secrets(parts.settings))
     most = parts.settings.stream_max_readers
     streams = JobStreams(database, most_readers=most)
     states = StateStreams(database, most_readers=most)
@@ -63,6 +70,7 @@ async def _open(parts: Parts) -> AsyncIterator[Running]:
             handlers=[jobs, watched, JobTypesApi(database, clock)],
             paths={ALIAS: alias},
             wind_down=watched.stop,
+            loops=[built_in.loop],
         )
     finally:
         await watched.stop()

@@ -56,6 +56,7 @@ def test_a_job_is_submitted(run: Run) -> None:
         ("list", "--state", "ASLEEP"),
         ("list", "--tag", "x"),
         ("register", "FILE_ETL", "no-such-file.json"),
+        ("register", "NO_SUCH_TYPE"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_sent(run: Run, words: tuple[str, ...]) -> None:
@@ -117,3 +118,9 @@ def test_types_are_listed_printed_and_registered(run: Run, tmp_path: Path) -> No
     assert listed.stdout.splitlines()[1].split()[:3] == ["FILE_ETL", "2", "3"]
     assert registered.stdout == "2\n"
     assert server.seen[2].json == server.seen[2].json | {"taskQueueId": "jobs/etl"}
+
+
+def test_a_type_of_the_catalogue_is_registered_by_its_name(run: Run) -> None:
+    with server_in_thread(Answer(status=201, body=TYPE)) as server:
+        assert run("job", "register", "WEBAPI_SYNC", "--root-url", server.url).exit_code == 0
+    assert [step["name"] for step in server.seen[0].json["steps"]][-1] == "Release Lock"
