@@ -25,6 +25,7 @@ from benchmarks import (
     peers,
     relay,
     roles,
+    triggers,
 )
 from benchmarks.environment import Environment
 from benchmarks.report import Section, as_json, markdown
@@ -50,6 +51,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "artifacts": artifacts.run,
     "attached": attached.run,
     "kv": kv.run,
+    "triggers": triggers.run,
     "peers": peers.run,
 }
 
