@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from taskbus.purge_cache import PurgeCache
     from taskbus.runs import ClaimedRun, Handler
     from taskbus.shell import CommandHandler
+    from taskbus.streaming import ServerEvent
     from taskbus.tasks import command_task, parse_duration, task_definition
     from taskbus.triggers import Triggers
     from taskbus.work import Work
@@ -90,6 +91,7 @@ __all__ = [
     "PurgeCache",
     "Queue",
     "ServerError",
+    "ServerEvent",
     "StreamedEvent",
     "TaskException",
     "TaskFailed",
@@ -122,6 +124,7 @@ _ELSEWHERE: Final = {
     "Kv": "taskbus.kv",
     "PurgeCache": "taskbus.purge_cache",
     "Queue": "taskbus.client",
+    "ServerEvent": "taskbus.streaming",
     "StreamedEvent": "taskbus.event_stream",
     "Triggers": "taskbus.triggers",
     "Work": "taskbus.work",

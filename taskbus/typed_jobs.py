@@ -1,6 +1,7 @@
 """The jobs' HTTP API as methods: types, submissions, and what workers report. See ``docs/typed-jobs.md``."""
 
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Literal, Self
 
@@ -23,6 +24,7 @@ from schemas.jobs import (
 )
 from schemas.times import format_time
 from taskbus.service import ServiceClient, pages
+from taskbus.streaming import EventStream, ServerEvent
 
 
 class Jobs(ServiceClient):
@@ -120,6 +122,24 @@ class Jobs(ServiceClient):
         """Cancel a job; ``graceful`` lets its worker finish. One that has ended stays as it is."""
         body = CancelJobRequest.trusted(mode=mode, reason=reason).to_json()
         return await self._post(JobResponse, "jobs", job_id, "cancel", body=body)
+
+    async def watch(self, job_id: str, *, last_id: str | None = None) -> AsyncGenerator[ServerEvent, None]:
+        """What becomes of a job until its ``end``: first a ``snapshot``, or the events after ``last_id``.
+
+        A connection that is lost is made again; no change of a state or a step is missed or told twice. Where
+        the server does not keep them any more, there is another ``snapshot``. Raises NotFound.
+        """
+        stream = EventStream(
+            self._transport,
+            (*self._base, "jobs", job_id, "stream"),
+            sign=None if self._credentials is None else self._credentials.authorization,
+            last_id=last_id,
+        )
+        async with aclosing(stream.events()) as received:
+            async for event in received:
+                yield event
+                if event.kind == "end":
+                    return
 
     # Calls of workers, with the credentials of a claim
 

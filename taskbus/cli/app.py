@@ -17,6 +17,7 @@ MODULES: Final = {
     "doctor": "taskbus.cli.doctor",
     "worker": "taskbus.cli.worker",
     "listen": "taskbus.cli.listen",
+    "event": "taskbus.cli.event",
     "task": "taskbus.cli.task",
     "job": "taskbus.cli.job",
     "work": "taskbus.cli.work",

@@ -10,7 +10,7 @@ import typer
 from schemas.bulk import CreatedTask, TaskToCreate
 from schemas.ids import slugid
 from schemas.task import PRIORITIES
-from taskbus.cli import typed_job
+from taskbus.cli import job_watch, typed_job
 from taskbus.cli.connect import connect
 from taskbus.cli.console import AsJson, RootUrl, configure_logging, plain_app, run, say, wrong_input
 from taskbus.cli.moments import moment, pair
@@ -30,6 +30,7 @@ job.command("list")(typed_job.list_jobs)
 job.command("cancel")(typed_job.cancel)
 job.command("types")(typed_job.types)
 job.command("register")(typed_job.register)
+job.command("watch")(job_watch.watch)
 
 
 @job.callback()

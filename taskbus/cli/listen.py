@@ -16,16 +16,20 @@ from events.listener import Listener
 from events.messages import Delivery
 from schemas.base import Wire
 from taskbus.cli import show
+from taskbus.cli.connect import connect
 from taskbus.cli.console import (
     AMQP_URL_VARIABLE,
     DEFAULT_AMQP_URL,
     AsJson,
+    RootUrl,
     configure_logging,
     out,
     run,
     say,
     wrong_input,
 )
+from taskbus.errors import EventsMissed
+from taskbus.event_stream import Events
 
 ALL: Final = "all"
 READY_SECONDS: Final = 10.0
@@ -58,7 +62,15 @@ def listen(
     amqp_url: Annotated[
         str, typer.Option(metavar="URL", envvar=AMQP_URL_VARIABLE, help="The AMQP broker.")
     ] = DEFAULT_AMQP_URL,
+    http: Annotated[
+        bool,
+        typer.Option(
+            "--http",
+            help="From the server in place of the broker, which needs an account; resumes by itself.",
+        ),
+    ] = False,
     as_json: AsJson = False,
+    root_url: RootUrl = None,
 ) -> None:
     """Show events as they happen, until Ctrl-C.
 
@@ -74,8 +86,12 @@ def listen(
     given = {word: value for word, value in filters.items() if value is not None}
     with wrong_input():
         asked = bindings(exchange or [ALL], given, route or [])
-        listener = Listener(amqp_url, name="taskbus listen")
     write = print_json if as_json else print_line
+    if http:
+        run(show_stream(connect(Events, root_url), asked, write))
+        return
+    with wrong_input():
+        listener = Listener(amqp_url, name="taskbus listen")
     run(show_events(listener, asked, write, _listening), EventsError)
 
 
@@ -150,6 +166,24 @@ async def show_events(
         await listener.ready(READY_SECONDS)
         listening()
         await failed
+
+
+async def show_stream(client: Events, asked: Sequence[Binding[Any]], write: Write) -> None:
+    """Write every event that ``asked`` brings, for ever, from the server's stream.
+
+    Raises ApiError, and ConnectionFailed when the server cannot be reached at first.
+    """
+    last_id: str | None = None
+    async with client:
+        while True:
+            try:
+                async for found in client.listen(*asked, last_id=last_id):
+                    last_id = found.id
+                    facts = Delivery(found.exchange, found.routing_key, found.cc, found.message_id, False)
+                    write(found.event, facts)
+            except EventsMissed as error:
+                say(f"taskbus: {error}")
+                last_id = error.last_id
 
 
 def print_line(event: Any, delivery: Delivery) -> None:

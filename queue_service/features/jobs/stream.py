@@ -152,10 +152,11 @@ class JobStreams:
                     if one.event == "end":
                         feed.end()
                         break
-            if len(found) < PAGE and not feed.ended and self._join(job_id, feed, kinds):
+            joined = len(found) < PAGE and not feed.ended and self._join(job_id, feed, kinds)
+            if batch:
                 yield batch
+            if joined:
                 return
-            yield batch
 
     def _join(self, job_id: str, feed: Feed, kinds: frozenset[str]) -> bool:
         """Feed this reader with the others of its job from now on, if it has all that they have."""

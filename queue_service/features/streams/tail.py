@@ -123,10 +123,11 @@ class Tail:
             found = [_told(one) for one in page.events if own.match(one.exchange, one.routing_key, one.cc)]
             if page.events:
                 feed.after = page.events[-1].position
-            if len(page.events) < PAGE and self._join(feed, bindings):
+            joined = len(page.events) < PAGE and self._join(feed, bindings)
+            if found:
                 yield found
+            if joined:
                 return
-            yield found
 
     def _join(self, feed: Feed, bindings: Sequence[Wanted]) -> bool:
         """Feed this reader with the others from now on, if it has all that they have."""
