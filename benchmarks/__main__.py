@@ -25,6 +25,7 @@ from benchmarks import (
     peers,
     relay,
     roles,
+    streams,
     triggers,
 )
 from benchmarks.environment import Environment
@@ -51,6 +52,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "artifacts": artifacts.run,
     "attached": attached.run,
     "kv": kv.run,
+    "streams": streams.run,
     "triggers": triggers.run,
     "peers": peers.run,
 }
