@@ -1,7 +1,7 @@
 """The triggers' HTTP API as methods: tasks that start by the clock, by messages or by members of worksets."""
 
 from collections.abc import AsyncIterator, Awaitable, Mapping
-from typing import Any
+from typing import Any, Self
 
 from pydantic_core import to_json
 
@@ -22,6 +22,11 @@ class Triggers(ServiceClient):
     """A client of triggers. A trigger has an id within its group."""
 
     service = "triggers"
+
+    @classmethod
+    def beside(cls, client: ServiceClient) -> Self:
+        """A client with the connections and credentials of another one; open as long as that is."""
+        return cls(credentials=client.credentials, transport=client._transport)
 
     async def list_triggers(self, *, page_size: int | None = None) -> AsyncIterator[TriggerDefinition]:
         """All triggers, in the order of their groups and ids."""

@@ -1,18 +1,23 @@
 """Where jobs are inserted, and what they keep and work off: values by key, and worksets."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar, Unpack, overload
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from schemas.bulk import MAX_BULK, CreatedTask, TaskToCreate
 from schemas.jobs import JobResponse
+from schemas.triggers import Misfire, Overlap
 from taskbus.client import Queue
 from taskbus.jobs.hooks import Hook, InsertMiddleware, wrapped
 from taskbus.jobs.insertion import Insertion, InsertOptions, InsertResult, task_of
 from taskbus.jobs.job import Job
+from taskbus.jobs.options import Duration
+from taskbus.jobs.triggered import Args, by_clock, by_message
 from taskbus.jobs.typed import SubmitOptions, definition_of, submission_of
 from taskbus.kv import Kv, Values
+from taskbus.trigger_files import DeclaredTrigger
+from taskbus.triggers import Triggers
 from taskbus.typed_jobs import Jobs
 from taskbus.worksets import Workset
 
@@ -20,7 +25,10 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.orm import Session
 
+    from events.bindings import Binding
+
 R = TypeVar("R")
+JobType = TypeVar("JobType", bound=type[Job])
 
 
 def _now() -> datetime:
@@ -50,6 +58,7 @@ class Taskbus:
         self._hooks = tuple(hooks)
         self._now = now
         self._kv: Kv | None = None
+        self._triggers: list[DeclaredTrigger] = []
 
     @classmethod
     def from_env(cls, *, middleware: Sequence[InsertMiddleware] = (), hooks: Sequence[Hook] = ()) -> Self:
@@ -85,6 +94,84 @@ class Taskbus:
         if self._kv is None:
             self._kv = Kv.beside(self.queue)
         return self._kv
+
+    @property
+    def triggers(self) -> Triggers:
+        """The client of triggers."""
+        return Triggers.beside(self.queue)
+
+    def periodic(
+        self,
+        *,
+        cron: str | Sequence[str] | None = None,
+        every: Duration | None = None,
+        tz: str = "UTC",
+        random_offset: Duration | None = None,
+        immediate: bool = False,
+        window: Mapping[str, Any] | None = None,
+        misfire: Misfire = "one",
+        overlap: Overlap = "allow",
+        retries: int = 0,
+        args: Args = MappingProxyType({}),
+        name: str | None = None,
+    ) -> Callable[[JobType], JobType]:
+        """Let the clock insert jobs of the decorated type, by a trigger of the service::
+
+            @bus.periodic(cron="0 3 * * *", tz="Europe/Berlin")
+            class NightlyReport(Job): ...
+
+        ``args`` are the job's arguments; in them ``${trigger.scheduledFor}``, ``${window.from}`` and the like
+        stand for what the trigger knows. ``retries``: how often a range of ``window`` that failed is covered
+        again. The trigger is called ``jobs/<kind>`` unless it gets a ``name``, ``<group>/<id>``. It exists
+        once :meth:`apply_triggers` was called, as workers do when they begin. Raises ValueError.
+        """
+
+        def declare(job_type: JobType) -> JobType:
+            declared = by_clock(
+                job_type,
+                cron=cron,
+                every=every,
+                tz=tz,
+                random_offset=random_offset,
+                immediate=immediate,
+                window=window,
+                misfire=misfire,
+                overlap=overlap,
+                retries=retries,
+                args=args,
+                name=name,
+            )
+            self._triggers.append(declared)
+            return job_type
+
+        return declare
+
+    def on_event(
+        self,
+        *bindings: "Binding[Any]",
+        limit: int | None = None,
+        args: Args = MappingProxyType({}),
+        name: str | None = None,
+    ) -> Callable[[JobType], JobType]:
+        """Let messages insert jobs of the decorated type, by a trigger of the service::
+
+            @bus.on_event(TaskCompleted(task_queue_id="etl/load"), limit=100)
+            class Report(Job): ...
+
+        After ``limit`` firings it is over, exactly, however many processes there are. In ``args``
+        ``${trigger.message.status.taskId}`` and the like stand for the message. Else as :meth:`periodic`.
+        """
+
+        def declare(job_type: JobType) -> JobType:
+            self._triggers.append(by_message(job_type, bindings, limit=limit, args=args, name=name))
+            return job_type
+
+        return declare
+
+    async def apply_triggers(self) -> None:
+        """Create the triggers that were declared, or replace their definitions. Raises ApiError."""
+        for one in self._triggers:
+            await self.triggers.apply_trigger(one.group, one.trigger_id, one.definition)
 
     @property
     def jobs(self) -> Jobs:

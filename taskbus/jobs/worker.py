@@ -135,7 +135,7 @@ class Worker:
             worker.stop()
 
     async def run(self, bus: "Taskbus", *, clock: Clock | None = None) -> None:
-        """Claim and work until :meth:`stop`. A worker runs once.
+        """Claim and work until :meth:`stop`, once the triggers of the bus are applied. A worker runs once.
 
         Raises ValueError when it has no handlers; ApiError when the server refuses to give it anything; what
         it holds is ended before, as by :meth:`stop`.
@@ -161,6 +161,7 @@ class Worker:
         ]
         if self._stopped:
             return
+        await bus.apply_triggers()
         running = [asyncio.create_task(worker.run()) for worker in self._workers]
         try:
             await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
