@@ -21,7 +21,7 @@ _ROWS: Final = {
     "job_type_names": (10_000, "SELECT 'T' || CAST(n AS TEXT), 'T' || CAST(n AS TEXT), 1 FROM numbers"),
     "jobs": (
         40_000,
-        "SELECT 'task' || CAST(n AS TEXT), 'T' || CAST(n % 20 AS TEXT), 1, 'prod', 'x', " + _NULL + ", 0, 0,"
+        "SELECT 'task' || CAST(n AS TEXT), 'T' || CAST(n % 500 AS TEXT), 1, 'prod', 'x', " + _NULL + ", 0, 0,"
         f" '[]', {_NULL}, {_NULL}, {_NULL}, CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), n, n FROM numbers",
     ),
     "job_events": (
