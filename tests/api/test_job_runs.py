@@ -333,6 +333,16 @@ async def test_only_who_holds_the_run_reports(jobs: RunningJobs) -> None:
     assert (await jobs.step(job_id, "Extract", "DONE")).status == 403
 
 
+async def test_whose_run_was_snoozed_reports_no_more_when_another_has_it(jobs: RunningJobs) -> None:
+    job_id = await jobs.running()
+    jobs.queue.permit.client_id = f"task-client/{job_id}/0/on/eu-central/worker-1/until/1714564800.000"
+    assert (await jobs.step(job_id, "Extract", "RUNNING")).status == 200
+    await jobs.report(job_id, "snooze", {"delay": 0})
+    await jobs.claim("worker-2")
+    assert (await jobs.step(job_id, "Extract", "RUNNING")).status == 409
+    assert (await jobs.call("GET", f"/jobs/{job_id}/runs/0")).status == 409
+
+
 # ---- progress and output -----------------------------------------------------------------------------
 
 

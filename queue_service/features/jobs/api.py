@@ -135,7 +135,7 @@ class JobsApi:
             definition = (await tasks.definitions(connection, [job_id])).get(job_id)
         if task is None or job is None or definition is None:
             raise job_not_found(job_id)
-        operations.refuse_unless_running(task, run_id)
+        operations.refuse_unless_held(task, run_id, call.permit.client_id)
         return JobRunResponse.trusted(
             job_id=job_id,
             run_id=run_id,
@@ -164,7 +164,7 @@ class JobsApi:
         return await self._reported(call, Output(_limited(call.body.output, "output", MAX_OUTPUT)))
 
     async def _reported(self, call: Call[Any], told: Any) -> ReportResponse:
-        report = RunReport(call.params["jobId"], call.run_id(), told)
+        report = RunReport(call.params["jobId"], call.run_id(), told, call.permit.client_id)
         reported = await self._reports.submit(report, weight=call.size)
         return ReportResponse.trusted(
             state=state_of(reported.task),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from queue_service.core import transitions
+from queue_service.core.attempts import refuse_former_holder
 from queue_service.core.errors import QueueError, RequestConflict, ResourceNotFound
 from queue_service.core.task import Change, Task
 from queue_service.features.jobs import event_store, reporting, store
@@ -128,11 +129,12 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """What the holder of a run tells of its job."""
+    """What the holder of a run, as whom the client calls, tells of its job."""
 
     job_id: str
     run_id: int
     told: StepMove | ProgressReport | LogReport | Output
+    client_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ async def report(tx: Tx, reports: Sequence[RunReport]) -> list[Reported | QueueE
             task, job = locked.get(one.job_id), known.get(one.job_id)
             if task is None or job is None:
                 raise job_not_found(one.job_id)
-            refuse_unless_running(task, one.run_id)
+            refuse_unless_held(task, one.run_id, one.client_id)
             known[one.job_id] = job = desk.take(task, job, one.told)
             outcomes.append(Reported(task, job))
         except QueueError as error:
@@ -211,8 +213,12 @@ class _Desk:
         return after
 
 
-def refuse_unless_running(task: Task, run_id: int) -> None:
-    """Raise ResourceNotFound for a run that is none, RequestConflict for one that no worker has (P-1)."""
+def refuse_unless_held(task: Task, run_id: int, client_id: str) -> None:
+    """Raise ResourceNotFound for a run that is none, RequestConflict for one that this client has no more.
+
+    The pipeline has looked at its scopes (P-1).
+    """
+    refuse_former_holder(task, client_id)
     run = transitions.run_of(task, run_id)
     if run is not task.last_run or run.state != "running":
         raise RequestConflict(transitions.not_running_text(task, run, "reported on"))
