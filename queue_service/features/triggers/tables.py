@@ -62,8 +62,8 @@ trigger_fires = Table(
 )
 Index(
     "trigger_fires_occasion",
+    trigger_fires.c.occasion,
     trigger_fires.c.group_id,
     trigger_fires.c.trigger_id,
-    trigger_fires.c.occasion,
     unique=True,
 )

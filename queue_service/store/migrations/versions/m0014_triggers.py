@@ -71,7 +71,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_trigger_fires_task_id"), "trigger_fires", ["task_id"], unique=False)
     op.create_index(
-        "trigger_fires_occasion", "trigger_fires", ["group_id", "trigger_id", "occasion"], unique=True
+        "trigger_fires_occasion", "trigger_fires", ["occasion", "group_id", "trigger_id"], unique=True
     )
 
 
