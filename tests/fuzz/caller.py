@@ -79,6 +79,10 @@ class Caller:
         headers: dict[str, list[str]] = {}
         for name, value in response.getheaders():
             headers.setdefault(name.lower(), []).append(value)
+        if headers.get("content-type", [""])[0].startswith("text/event-stream"):
+            first = response.readline()  # the rest has no end
+            connection.close()
+            return Reply(response.status, headers, first)
         return Reply(response.status, headers, response.read())
 
     def call(self, method: str, path: str, body: object = None) -> Any:
