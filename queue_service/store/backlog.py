@@ -26,7 +26,7 @@ from queue_service.core.task import Task
 from queue_service.core.workers import WorkerKey
 from queue_service.store.database import Tx
 from queue_service.store.statements import Connection
-from queue_service.store.tables import IN_LANE, PENDING, RUNNING, tasks
+from queue_service.store.tables import IN_ANY_LANE, PENDING, RUNNING, tasks
 from queue_service.store.tasks import task_of
 from queue_service.store.types import Milliseconds
 from schemas.task import PRIORITIES
@@ -38,7 +38,7 @@ _limit = bindparam("wanted", type_=Integer)
 # The sums keep PostgreSQL from the indexes of the timers, which hold the tasks of all task queues.
 _before_deadline = type_coerce(tasks.c.deadline, BigInteger) + text("0") > _now
 # What waits stands in one of two indexes.
-_waiting = [and_(text(condition), _queue, _before_deadline) for condition in (PENDING, IN_LANE)]
+_waiting = [and_(text(condition), _queue, _before_deadline) for condition in (PENDING, IN_ANY_LANE)]
 _held = and_(text(RUNNING), _queue, type_coerce(tasks.c.taken_until, BigInteger) + text("0") > _now)
 _later = and_(
     tasks.c.queue_order >= _order,

@@ -136,7 +136,7 @@ SERVE: Final = (
     .where(task_lanes.c.task_queue_id == _served.c.task_queue_id, task_lanes.c.lane == _served.c.lane)
 )
 DELETE: Final = delete(task_lanes).where(
-    task_lanes.c.task_queue_id == _queue_id, task_lanes.c.lane.in_(select(_lanes.c.each))
+    tuple_(task_lanes.c.task_queue_id, task_lanes.c.lane).in_(select(_queue_id, _lanes.c.each))
 )
 DELETE_EMPTY: Final = DELETE.where(
     not_(exists(select(tasks.c.task_id).where(_in(task_lanes.c.lane)).correlate(task_lanes))),
@@ -181,18 +181,14 @@ COUNT_RUNNING: Final = (
 _buckets = Rows("buckets", bucket=Text)
 _of_bucket = and_(run_slots.c.task_queue_id == _queue_id, run_slots.c.bucket == _buckets.c.bucket)
 _still = and_(tasks.c.task_id == run_slots.c.task_id, text(RUNNING))
-HELD: Final = (
-    select(
-        _buckets.c.bucket,
-        func.count(run_slots.c.task_id).label("rows"),
-        func.count(tasks.c.task_id).label("running"),
-    )
-    .select_from(_buckets.join(run_slots, _of_bucket).outerjoin(tasks, _still))
-    .group_by(_buckets.c.bucket)
-)
+_slots = select(func.count()).select_from(run_slots).where(_of_bucket).correlate(_buckets)
+_alive = select(func.count()).select_from(run_slots.join(tasks, _still)).where(_of_bucket).correlate(_buckets)
+# Counted for one bucket after the other: without statistics, PostgreSQL would read the slots of all buckets.
+HELD: Final = select(
+    _buckets.c.bucket, _slots.scalar_subquery().label("rows"), _alive.scalar_subquery().label("running")
+).select_from(_buckets)
 SWEEP_SLOTS: Final = delete(run_slots).where(
-    run_slots.c.task_queue_id == _queue_id,
-    run_slots.c.bucket.in_(select(_buckets.c.bucket)),
+    tuple_(run_slots.c.task_queue_id, run_slots.c.bucket).in_(select(_queue_id, _buckets.c.bucket)),
     not_(exists(select(tasks.c.task_id).where(_still).correlate(run_slots))),
 )
 _taken = Rows("taken", bucket=Text, task_id=Text)

@@ -26,6 +26,8 @@ metadata = MetaData()
 
 PENDING = "state = 'pending' AND available_at IS NULL AND lane = ''"
 IN_LANE = "state = 'pending' AND available_at IS NULL AND lane <> ''"
+# The same runs in other words: an index of all lanes must not look usable to who asks for one of them.
+IN_ANY_LANE = "state = 'pending' AND available_at IS NULL AND lane > ''"
 DELAYED = "available_at IS NOT NULL"
 RUNNING = "state = 'running'"
 UNRESOLVED = "state IN ('unscheduled', 'pending', 'running')"
@@ -123,8 +125,8 @@ Index(
     tasks.c.priority,
     tasks.c.queue_order,
     tasks.c.deadline,
-    sqlite_where=text(IN_LANE),
-    postgresql_where=text(IN_LANE),
+    sqlite_where=text(IN_ANY_LANE),
+    postgresql_where=text(IN_ANY_LANE),
 )
 Index("tasks_running", tasks.c.taken_until, sqlite_where=text(RUNNING), postgresql_where=text(RUNNING))
 Index(

@@ -102,7 +102,7 @@ _ROWS: Final = {
     "outbox": (
         50_000,
         "SELECT n, 'exchange/x', 'primary.key', '[]', '[\"task\"]', '{\"version\":1}', 0,"
-        " CASE WHEN n % 5 = 0 THEN n ELSE 0 END FROM numbers",
+        " CASE WHEN n % 5 = 0 THEN n ELSE 0 END, CAST(NULL AS TEXT) FROM numbers",
     ),
     "outbox_barriers": (
         20_000,

@@ -171,7 +171,6 @@ HOT: Final[dict[str, Hot]] = {
         {"of_queue": "prov/type3", "buckets": BUCKETS},
         {"sqlite_autoindex_run_slots_1", "sqlite_autoindex_tasks_1"},
         {"run_slots_pkey", "tasks_pkey"},
-        sorts=True,
     ),
     "lanes SWEEP_SLOTS": Hot(
         lanes.SWEEP_SLOTS,

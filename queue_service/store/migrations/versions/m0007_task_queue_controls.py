@@ -12,6 +12,7 @@ ID = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 WAITING = sa.text("state = 'pending' AND available_at IS NULL")
 PENDING = sa.text("state = 'pending' AND available_at IS NULL AND lane = ''")
 IN_LANE = sa.text("state = 'pending' AND available_at IS NULL AND lane <> ''")
+IN_ANY_LANE = sa.text("state = 'pending' AND available_at IS NULL AND lane > ''")
 
 
 def upgrade() -> None:
@@ -50,8 +51,8 @@ def upgrade() -> None:
         "tasks",
         ["task_queue_id", "priority", "queue_order", "deadline"],
         unique=False,
-        sqlite_where=IN_LANE,
-        postgresql_where=IN_LANE,
+        sqlite_where=IN_ANY_LANE,
+        postgresql_where=IN_ANY_LANE,
     )
     op.create_table(
         "task_lanes",
