@@ -1,5 +1,6 @@
 """Which messages fire a trigger: the table of types, filters as bindings and as tests (TR-6, D.6)."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -180,3 +181,8 @@ def test_what_passes_is_bound(names: list[str], kind: str | None, source: list[s
                 asked,
                 bound,
             )
+
+
+def test_the_documentation_of_types_is_complete() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "triggers.md").read_text(encoding="utf-8")
+    assert not [name for name in (*MAPPED, *NO_MESSAGE, *PRODUCT) if f"`{name}`" not in page]

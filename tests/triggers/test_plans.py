@@ -21,13 +21,13 @@ _TABLES: Final = {
     " 1714564800000, 0, 1714564800000 + n, CAST(NULL AS BIGINT),"
     " CASE WHEN n % 3 = 0 THEN 1714564800000 + n END, CASE WHEN n % 100 = 0 THEN 1 ELSE 0 END, '{}', 0, 0, 0"
     " FROM numbers",
-    "trigger_fires": "SELECT 'group' || CAST(n % 20 AS TEXT), 'trigger' || CAST(n % 200 AS TEXT), n,"
+    "trigger_fires": "SELECT 'group' || CAST(n % 20 AS TEXT), 'trigger' || CAST(n % 20 AS TEXT), n,"
     " 'tick' || CAST(n AS TEXT), 'cron', 'task' || CAST(n AS TEXT), 1714564800000 + n, CAST(NULL AS BIGINT),"
     " CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), 'created', CAST(NULL AS TEXT), CAST(NULL AS TEXT)"
     " FROM numbers",
 }
 _KEY: Final = '[{"group_id": "group7", "trigger_id": "trigger107"}]'
-_OF: Final = {"of_group": "group7", "of_trigger": "trigger107"}
+_OF: Final = {"of_group": "group7", "of_trigger": "trigger7"}
 _PRIMARY: Final = ({"sqlite_autoindex_triggers_1"}, {"triggers_pkey"})
 _FIRES: Final = ({"sqlite_autoindex_trigger_fires_1"}, {"trigger_fires_pkey"})
 
