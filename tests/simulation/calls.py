@@ -1,17 +1,17 @@
 """Calls as clients make them, and how a server's handlers take them."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, Final, cast
 
-from queue_service.api.endpoint import Call
-from queue_service.api.queue import QueueApi
+from queue_service.api.endpoint import Answer, Call
 from queue_service.core.errors import QueueError
 from queue_service.operations.batching import Overloaded
 from queue_service.store.database import StoreUnavailable
-from schemas.attempts import CompletionReport, FailureReport
+from schemas.attempts import CancelRunRequest, CompletionReport, FailureReport, SnoozeRequest
+from schemas.kv import PutValueRequest
 from schemas.queue import (
     ChangeTaskPriorityRequest,
     ClaimWorkRequest,
@@ -19,7 +19,16 @@ from schemas.queue import (
     TaskClaimRequest,
     TaskExceptionRequest,
 )
+from schemas.worksets import (
+    AckRequest,
+    AddMembersRequest,
+    ExtendRequest,
+    NackRequest,
+    PopRequest,
+    WorksetSettings,
+)
 
+NAMESPACE: Final = ("acme", "sim")
 UNAVAILABLE: Final = "unavailable"
 
 
@@ -37,10 +46,16 @@ class Request:
     word: str | None = None
     """A priority, or the reason of an exception."""
     definition: dict[str, Any] | None = None
+    set_name: str | None = None
+    lease_id: str | None = None
+    key: str | None = None
+    body: dict[str, Any] = field(default_factory=dict)
+    """What the call says besides, as on the wire."""
 
     def __str__(self) -> str:
-        about = (self.task_id or self.group_id or self.queue_id or "")[:6]
-        parts = (about, *(part for part in (self.run_id, self.worker, self.word) if part is not None))
+        about = (self.task_id or self.group_id or self.queue_id or self.lease_id or self.set_name or "")[:6]
+        known = (self.run_id, self.worker, self.word, self.key, self.body or None)
+        parts = (about, *(part for part in known if part is not None))
         return f"{self.method}({', '.join(map(str, parts))})"
 
 
@@ -63,15 +78,19 @@ class _Everything:
         pass
 
 
-async def answer(api: QueueApi, request: Request, gone: Callable[[], Awaitable[object]]) -> Reply:
-    """What the server answers. Raises what no client should meet."""
+async def answer(
+    handlers: Sequence[object], request: Request, gone: Callable[[], Awaitable[object]]
+) -> Reply:
+    """What the server answers by its handlers. Raises what no client should meet."""
+    (handler,) = (getattr(one, request.method) for one in handlers if hasattr(one, request.method))
     try:
-        document = await getattr(api, request.method)(_call(request, gone))
+        document = await handler(_call(request, gone))
     except QueueError as error:
-        return Reply(error.code, {})
+        return Reply(error.code, {"message": error.message})
     except (StoreUnavailable, Overloaded):
         return Reply(UNAVAILABLE, {})
-    return Reply(None, document.to_wire())
+    body = document.body if isinstance(document, Answer) else document
+    return Reply(None, body if isinstance(body, dict) else body.to_wire())
 
 
 def _call(request: Request, gone: Callable[[], Awaitable[object]]) -> Call[Any]:
@@ -79,12 +98,20 @@ def _call(request: Request, gone: Callable[[], Awaitable[object]]) -> Call[Any]:
         "taskId": request.task_id,
         "taskGroupId": request.group_id,
         "taskQueueId": request.queue_id,
+        "taskQueues": request.queue_id,
         "runId": None if request.run_id is None else str(request.run_id),
+        "tenant": NAMESPACE[0],
+        "kvNamespace": NAMESPACE[1],
+        "set": request.set_name,
+        "leaseId": request.lease_id,
+        "key": request.key,
     }
     return Call(
         endpoint=cast(Any, SimpleNamespace(scopes=None)),
         params={name: value for name, value in given.items() if value is not None},
-        query={},
+        lists={},
+        headers={},
+        query={"ifVersion": request.word} if request.method == "delete_value" and request.word else {},
         body=_body(request),
         payload={},
         size=100,
@@ -92,6 +119,19 @@ def _call(request: Request, gone: Callable[[], Awaitable[object]]) -> Call[Any]:
         signed=cast(Any, None),
         disconnected=gone,
     )
+
+
+_SHAPES: Final[dict[str, Any]] = {
+    "snooze_run": SnoozeRequest,
+    "cancel_run": CancelRunRequest,
+    "configure_set": WorksetSettings,
+    "add_members": AddMembersRequest,
+    "pop_members": PopRequest,
+    "ack": AckRequest,
+    "nack": NackRequest,
+    "extend": ExtendRequest,
+    "put_value": PutValueRequest,
+}
 
 
 def _body(request: Request) -> Any:
@@ -107,7 +147,13 @@ def _body(request: Request) -> Any:
         case "report_completed":
             return CompletionReport()
         case "report_failed":
-            return FailureReport()
+            return FailureReport.model_validate(request.body)
+        case (
+            "snooze_run" | "cancel_run" | "add_members" | "pop_members" | "ack" | "nack" | "extend" as method
+        ):
+            return _SHAPES[method].model_validate(request.body)
+        case "configure_set" | "put_value" as method:
+            return _SHAPES[method].model_validate(request.body)
         case "report_exception":
             return TaskExceptionRequest.model_validate({"reason": request.word})
         case "change_task_priority" | "change_task_group_priority":

@@ -9,14 +9,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
 
-from tests.simulation.history import Group, History, Life, Step, Violation
+from tests.simulation.history import Group, History, Life, Pause, Step, Violation
 from tests.simulation.model import Refused, State, events_of, ms, run_of, satisfies
 from tests.simulation.plan import PRIORITIES
+from tests.simulation.replies import failure_of, wait_of
 
 TASKS: Final = (
     "SELECT task_id, version, state, priority, deadline, retries, retries_left, ever_resolved, claimed_by_id,"
-    " runs, taken_until, queue_order FROM tasks"
+    " runs, taken_until, queue_order, available_at, extras FROM tasks"
 )
+LIVING: Final = ("unscheduled", "pending", "running")
 MOST_TRANSITIONS: Final = 200
 
 
@@ -33,6 +35,7 @@ class Commits:
         """Every change of this commit must be explained."""
         self._history.commits += 1
         self._look_at_groups(now)
+        self._look_at_queues()
         rows = self._raw.execute(TASKS).fetchall()
         self._unexplained = {row[0]: row for row in rows if self._is_news(row)}
         try:
@@ -40,6 +43,7 @@ class Commits:
                 self._explain(self._unexplained.popitem()[1], now)
             if len(rows) != sum(life.state is not None for life in self._history.lives.values()):
                 self._look_at_deleted({row[0] for row in rows}, now)
+            self._look_at_equals()
         except Violation as violation:
             self._history.violated(str(violation))
 
@@ -48,10 +52,27 @@ class Commits:
         return life is None or life.version != row[1] or life.state is None
 
     def _explain(self, row: Sequence[Any], now: int) -> None:
-        task_id, version, name, priority, deadline, retries, left, ever, by_id, runs, taken, order = row
+        (
+            task_id,
+            version,
+            name,
+            priority,
+            deadline,
+            retries,
+            left,
+            ever,
+            by_id,
+            runs,
+            taken,
+            order,
+            due,
+            more,
+        ) = row
+        counted = json.loads(more) if more else {}
         after = State(
             retries, deadline, PRIORITIES[priority], left,
             tuple(run_of(run) for run in json.loads(runs)), bool(ever), bool(by_id),
+            due, counted.get("errors", 0), counted.get("snoozes", 0),
         )  # fmt: skip
         life = self._history.lives.get(task_id)
         if life is None or life.state is None:
@@ -77,7 +98,7 @@ class Commits:
             raise Violation(f"{task_id}: runs without a timer for its claim: {taken}")
         if name == "pending" and order is None:
             raise Violation(f"{task_id}: is pending without a place in the queue")
-        if name != "pending":
+        if not after.in_line:
             life.pending_since = None
         elif life.pending_since is None:
             life.pending_since = self._history.time()
@@ -101,7 +122,8 @@ class Commits:
             if state is None or not satisfies(definition["requires"], state.name):
                 waits.add(needed)
             self._dependents[needed].add(task_id)
-        life = self._history.lives[task_id] = Life(definition["taskGroupId"], definition, waits_for=waits)
+        life = self._history.lives.setdefault(task_id, Life(definition["taskGroupId"], definition))
+        life.waits_for = waits
         try:
             group = (
                 self._history.groups[life.group_id][-1][1] if self._history.groups[life.group_id] else None
@@ -115,7 +137,16 @@ class Commits:
         return life
 
     def _take(self, task_id: str, life: Life, before: State | None, after: State, now: int) -> None:
-        life.steps.append(Step(self._history.commits, now, before, after, tuple(events_of(before, after))))
+        told = tuple(events_of(before, after))
+        perhaps: tuple[tuple[str, int | None], ...] = ()
+        if (
+            after.name == "exception"
+            and before is not None
+            and before.name == "pending"
+            and not before.in_line
+        ):
+            perhaps = (("task-pending", len(before.runs) - 1),)  # a rerun may have come between
+        life.steps.append(Step(self._history.commits, now, before, after, told, perhaps))
         if after.ended and (before is None or not before.ended):
             if before is None or not before.ever_resolved:
                 self._history.ends.append((life.group_id, task_id))
@@ -133,6 +164,13 @@ class Commits:
             return self._first_run(task_id, life, state, after, now)
         number = len(state.runs) - 1
         run, goal = state.runs[-1], after.runs[number]
+        if run.state == "running" and after.snoozes > state.snoozes:
+            return self._snoozed(task_id, state, after, number, now)
+        if run.state == "pending" and state.available_at is not None and not goal.ended:
+            if state.available_at <= now:
+                return model.come_due(state, now)
+            self._called(task_id, "rerun_task")
+            return model.rerun(state, now)
         if run == goal:
             if len(after.runs) > number + 1 and after.runs[number + 1].created == "rerun":
                 self._called(task_id, "rerun_task")
@@ -144,9 +182,14 @@ class Commits:
             self._called(task_id, "reclaim_task", run_id=number)
             return model.reclaim(state, now, number)
         match goal.resolved_as:
-            case "completed" | "failed":
-                self._called(task_id, f"report_{goal.resolved_as}", run_id=number)
-                return model.report(state, now, number, goal.resolved_as)
+            case "completed":
+                self._called(task_id, "report_completed", run_id=number)
+                return model.report(state, now, number, "completed")
+            case "failed":
+                return self._failed(task_id, state, after, number, now)
+            case "canceled" if after.errors > state.errors:
+                self._called(task_id, "cancel_run", run_id=number)
+                return model.cancel_run(state, now, number)
             case "canceled":
                 self._called(task_id, "cancel_task", "cancel_task_group")
                 return model.cancel(state, now)
@@ -154,18 +197,59 @@ class Commits:
                 return model.deadline_passed(state, now)
             case "claim-expired":
                 return model.claim_expired(state, now)
+            case "intermittent-task":
+                return self._failed(task_id, state, after, number, now)
             case str(reason):
                 self._called(task_id, "report_exception", run_id=number, word=reason)
                 return model.report_exception(state, now, number, reason)
         raise Violation(f"{task_id}: {state} became {after}")
 
+    def _failed(self, task_id: str, state: State, after: State, number: int, now: int) -> State:
+        """The end of a run by a failure or by an exception that allows another one. Raises Violation."""
+        model, found, why = self._history.model, [], "nobody asked for it"
+        again = after.runs[number].state == "exception"
+        for call in list(self._history.open[task_id]):
+            request = call.request
+            if request.run_id != number:
+                continue
+            try:
+                if request.method == "report_failed":
+                    failure = failure_of(request)
+                    due = after.available_at if after.available_at and len(after.runs) == number + 2 else None
+                    if due is None and again:
+                        due = model.first_due(state, now, failure)  # what came of it was changed at once
+                    found.append(model.report_failed(state, now, number, failure, again=again, due=due))
+                elif again and request.method == "report_exception" and request.word == "intermittent-task":
+                    found.append(model.report_exception(state, now, number, "intermittent-task"))
+            except Refused as refused:
+                why = str(refused)
+        if not found:
+            raise Violation(f"{task_id}: {state} became {after}: {why}")
+        return next((one for one in found if one.errors == after.errors), found[0])
+
+    def _snoozed(self, task_id: str, state: State, after: State, number: int, now: int) -> State:
+        waits = [
+            wait_of(call.request)
+            for call in self._history.open[task_id]
+            if call.request.method == "snooze_run" and call.request.run_id == number
+        ]
+        if not waits:
+            raise Violation(f"{task_id}: was snoozed, and nobody asked for it")
+        fitting = [wait for wait in waits if after.available_at == (now + wait if wait else None)]
+        return self._history.model.snooze(state, now, number, (fitting or waits)[0])
+
     def _first_run(self, task_id: str, life: Life, state: State, after: State, now: int) -> State:
         run = after.runs[0] if after.runs else None
+        if run is None and after.available_at is not None and not life.waits_for:
+            return self._history.model.freed(state, now)
         match run and run.created, run and run.resolved_as:
+            case "scheduled", _ if state.available_at is not None and state.available_at <= now:
+                return self._history.model.come_due(state, now)
             case "scheduled", _:
-                if life.waits_for:
+                if life.waits_for or state.wishes.held or state.available_at is not None:
                     self._called(task_id, "schedule_task")
                     life.by_call = True
+                    return self._history.model.schedule(state, now)
                 return self._history.model.freed(state, now)
             case "rerun", _:
                 self._called(task_id, "rerun_task")
@@ -179,6 +263,8 @@ class Commits:
         raise Violation(f"{task_id}: {state} became {after}")
 
     def _claimed(self, task_id: str, life: Life, state: State, after: State, now: int) -> State:
+        if self._history.paused(life.definition["taskQueueId"]):
+            raise Violation(f"{task_id}: was claimed while its task queue is paused")
         worker = after.runs[len(state.runs) - 1].worker or ""
         by_id = [call for call in self._history.open[task_id] if call.request.method == "claim_task"]
         if after.by_id or not self._history.open[life.definition["taskQueueId"]]:
@@ -222,9 +308,47 @@ class Commits:
                         f"group {group_id} was sealed at {last.sealed}, now {group.sealed}"
                     )
 
+    def _look_at_queues(self) -> None:
+        """Pauses and their ends (Q-3)."""
+        history = self._history
+        for queue_id, paused_at in self._raw.execute("SELECT task_queue_id, paused_at FROM task_queues"):
+            known = history.queues[queue_id]
+            if not known:
+                known.append(Pause(history.commits, history.time(), None))
+            before = known[-1].paused_at
+            if before == paused_at:
+                continue
+            word = "resume" if paused_at is None else "pause"
+            if before is not None and paused_at is not None:
+                history.violated(f"{queue_id} was paused at {before}, now at {paused_at}")
+            if not any(call.request.method == f"{word}_task_queues" for call in history.open[queue_id]):
+                history.violated(f"{queue_id}: nobody asked to {word} it")
+            known.append(Pause(history.commits, history.time(), paused_at))
+            history.announced[f"queue {queue_id}"].append(f"queue-{word}d")
+
+    def _look_at_equals(self) -> None:
+        """Of unique tasks that are equal, one at most is to be done (U-6, U-8)."""
+        living: dict[object, str] = {}
+        for task_id, life in self._history.lives.items():
+            if life.slot is None or life.state is None or life.state.name not in LIVING:
+                continue
+            other = living.setdefault(life.slot, task_id)
+            if other != task_id:
+                raise Violation(f"{task_id}: is {life.state.name}, and {other} is equal to it")
+
     def _look_at_deleted(self, found: set[str], now: int) -> None:
         for task_id, life in self._history.lives.items():
             if task_id in found or life.state is None:
+                continue
+            if any(call.request.method == "delete_task" for call in self._history.open[task_id]):
+                try:
+                    last = self._history.model.delete(life.state, now)
+                except Refused:
+                    raise Violation(f"{task_id}: was deleted while it runs") from None
+                if last is not life.state:
+                    self._take(task_id, life, life.state, last, now)
+                life.steps.append(Step(self._history.commits, now, last, None, ()))
+                life.pending_since = None
                 continue
             if now < ms(life.definition["expires"]) + self._history.model.numbers.expiry_grace:
                 raise Violation(f"{task_id}: was forgotten before it expired")

@@ -2,13 +2,24 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from tests.simulation.broker import Delivery
-from tests.simulation.history import History, Life, of_group
-from tests.simulation.model import ENDED, shown_of
+from tests.simulation.history import History, Life, Step, of_group
+from tests.simulation.model import ENDED, State, shown_of
 
 Places = dict[tuple[str, int | None], int]
 """Where each message of a task is among the first copies of all: exchange and run."""
+
+
+def first_copies(history: History, deliveries: Sequence[Delivery]) -> list[Delivery]:
+    """The first of each message; later ones must be equal to it."""
+    copies: dict[str, Delivery] = {}
+    for delivery in deliveries:
+        if copies.setdefault(delivery.message_id, delivery).text != delivery.text:
+            history.violated(f"message-id {delivery.message_id} stands for two messages")
+    return list(copies.values())
 
 
 class Deliveries:
@@ -17,59 +28,58 @@ class Deliveries:
     def __init__(self, history: History) -> None:
         self._history = history
 
-    def judge(self, deliveries: Sequence[Delivery]) -> None:
-        """``deliveries`` in the order of arrival, all of them."""
-        copies: dict[str, Delivery] = {}
-        for delivery in deliveries:
-            if copies.setdefault(delivery.message_id, delivery).text != delivery.text:
-                self._history.violated(f"message-id {delivery.message_id} stands for two messages")
+    def judge(self, copies: Sequence[Delivery]) -> None:
+        """``copies``: the first of each message, in the order of arrival."""
         told: dict[str, list[tuple[int, Delivery]]] = defaultdict(list)
-        for place, delivery in enumerate(copies.values()):
-            body = delivery.body
-            about = body["status"]["taskId"] if "status" in body else of_group(body["taskGroupId"])
-            told[about].append((place, delivery))
+        for place, delivery in enumerate(copies):
+            told[_about(delivery)].append((place, delivery))
         places = {}
         for task_id, life in self._history.lives.items():
             places[task_id] = self._judge_told(task_id, life, told[task_id])
         self._judge_causes(places)
         self._judge_groups(places, told)
         self._judge_owed(told)
+        self._judge_announced(told)
 
     def _judge_told(self, task_id: str, life: Life, told: Sequence[tuple[int, Delivery]]) -> Places:
         """Per task in commit order; what is told again was told before."""
-        expected = [(event, step.after) for step in life.steps for event in step.told]
+        wanted = [wish for step in life.steps for wish in _wishes(step)]
         shown = {step.after.shown for step in life.steps if step.after is not None}
         places: Places = {}
+        number = 0
         for place, delivery in told:
             if delivery.exchange == "task-priority-changed":
                 continue
             event = (delivery.exchange, delivery.body.get("runId"))
             status = delivery.body["status"]
-            if event in places:
-                if event[0] != "task-defined" and shown_of(status) not in shown:
-                    self._history.violated(
-                        f"{task_id}: {event} told again with a status that never was: {status}"
-                    )
-                continue
-            number = len(places)
-            if number >= len(expected) or expected[number][0] != event:
-                wanted = [name for name, _ in expected]
+            ahead = number
+            while ahead < len(wanted) and wanted[ahead].event != event and wanted[ahead].perhaps:
+                ahead += 1
+            if ahead < len(wanted) and wanted[ahead].fits(event, status):
+                number = ahead + 1
+                places.setdefault(event, place)
+            elif event not in places:
                 heard = [(item.exchange, item.body.get("runId")) for _, item in told]
-                self._history.violated(f"{task_id}: heard {heard}, to be told was {wanted}")
-                return places
-            state = expected[number][1]
-            if event[0] == "task-defined":
-                if status["runs"] or status["state"] != "unscheduled":
-                    self._history.violated(f"{task_id}: defined as {status}")
-            elif state is not None and shown_of(status) != state.shown:
                 self._history.violated(
-                    f"{task_id}: {event} told with {shown_of(status)}, it was {state.shown}"
+                    f"{task_id}: heard {heard}, to be told was {[wish.event for wish in wanted]}; "
+                    f"{event} told with {shown_of(status)}"
                 )
-            places[event] = place
-        if len(places) < len(expected):
-            missing = [name for name, _ in expected[len(places) :]]
+                return places
+            elif event[0] != "task-defined" and shown_of(status) not in shown:
+                self._history.violated(
+                    f"{task_id}: {event} told again with a status that never was: {status}"
+                )
+        missing = [wish.event for wish in wanted[number:] if not wish.perhaps]
+        if missing:
             self._history.violated(f"{task_id}: never told: {missing}")
         return places
+
+    def _judge_announced(self, told: dict[str, list[tuple[int, Delivery]]]) -> None:
+        """Of other things than tasks all is told once, in order."""
+        for about, wanted in self._history.announced.items():
+            heard = [_word(delivery) for _, delivery in told[about]]
+            if heard != wanted:
+                self._history.violated(f"{about}: heard {heard}, to be told was {wanted}")
 
     def _judge_causes(self, places: dict[str, Places]) -> None:
         """A dependent is told pending after the end of what it waited for."""
@@ -110,3 +120,44 @@ class Deliveries:
                     break
             else:
                 self._history.violated(f"{exchange} {word or ''} of {about} was never told")
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """A message of a task that is to be told, and the state that it shows."""
+
+    event: tuple[str, int | None]
+    state: State | None
+    perhaps: bool = False
+
+    def fits(self, event: tuple[str, int | None], status: dict[str, Any]) -> bool:
+        if event != self.event:
+            return False
+        if event[0] == "task-defined":
+            return not status["runs"] and status["state"] == "unscheduled"
+        return self.state is None or shown_of(status) == self.state.shown
+
+
+def _wishes(step: Step) -> list[_Wish]:
+    return [
+        *(_Wish(event, step.before, perhaps=True) for event in step.perhaps),
+        *(_Wish(event, step.after) for event in step.told),
+    ]
+
+
+def _about(delivery: Delivery) -> str:
+    body = delivery.body
+    match delivery.exchange:
+        case "queue-paused" | "queue-resumed":
+            return f"queue {body['taskQueueId']}"
+        case "workset-member-dead":
+            return f"member {body['memberId']}"
+        case "kv-changed":
+            return f"key {body['key']}"
+    return body["status"]["taskId"] if "status" in body else of_group(body["taskGroupId"])
+
+
+def _word(delivery: Delivery) -> str:
+    if delivery.exchange == "workset-member-dead":
+        return f"dead after {delivery.body['deliveries']}"
+    return delivery.exchange

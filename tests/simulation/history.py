@@ -33,6 +33,8 @@ class Step:
     before: State | None
     after: State | None
     told: tuple[tuple[str, int | None], ...]
+    perhaps: tuple[tuple[str, int | None], ...] = ()
+    """Told before that, if another change of the same commit came between, of which no trace is left."""
 
 
 @dataclass
@@ -52,11 +54,25 @@ class Life:
     def state(self) -> State | None:
         return self.steps[-1].after if self.steps else None
 
+    @property
+    def slot(self) -> Any:
+        """What a unique task has in common with its equals; None for others."""
+        return self.definition["payload"].get("slot") if "unique" in self.definition else None
+
 
 @dataclass(frozen=True)
 class Group:
     scheduler_id: str
     sealed: int | None
+
+
+@dataclass(frozen=True)
+class Pause:
+    """What a task queue was from a commit on: when it was paused, None while it is not."""
+
+    commit: int
+    time: float
+    paused_at: int | None
 
 
 class History:
@@ -74,6 +90,10 @@ class History:
         self.open: dict[str, list[Open]] = defaultdict(list)
         """By task, group or task queue."""
         self.groups: dict[str, list[tuple[int, Group | None]]] = defaultdict(list)
+        self.queues: dict[str, list[Pause]] = defaultdict(list)
+        """Task queues that are known, and how they were paused."""
+        self.announced: dict[str, list[str]] = defaultdict(list)
+        """What is to be told of other things than tasks, in order: by what it is about."""
         self.owed: list[tuple[str, str, str | None]] = []
         """Messages that answered calls have promised: exchange, task or group, priority."""
         self.ends: list[tuple[str, str]] = []
@@ -92,6 +112,18 @@ class History:
         """Nothing more can come of it."""
         self.open[about(call.request)].remove(call)
 
+    def paused(self, queue_id: str) -> bool:
+        return bool(self.queues[queue_id]) and self.queues[queue_id][-1].paused_at is not None
+
+    def equals(self, task_id: str) -> list[tuple[str, Life]]:
+        """Other tasks that are equal to a unique one."""
+        slot = self.lives[task_id].slot
+        return [
+            (other, life)
+            for other, life in self.lives.items()
+            if slot is not None and other != task_id and life.slot == slot
+        ]
+
     def stuck(self, *names: str) -> list[str]:
         """Tasks that are in one of these states."""
         return [
@@ -102,8 +134,10 @@ class History:
 
 
 def about(request: Request) -> str:
-    """What it is about: a task, a group or a task queue."""
-    return request.task_id or request.group_id or request.queue_id or ""
+    """What it is about: a task, a group, a task queue, or the only set and the only namespace there is."""
+    if request.set_name or request.lease_id:
+        return "set"
+    return request.task_id or request.group_id or request.queue_id or ("key" if request.key else "")
 
 
 def of_group(group_id: str) -> str:

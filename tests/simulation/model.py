@@ -1,12 +1,15 @@
-"""The state machine a second time: written from ``queue-behaviour.md`` 3 to 6 alone, to judge the first.
+"""The state machine a second time, to judge the first: written from ``queue-behaviour.md`` 3 to 6 and
+``seed-systems.md`` C-1 to C-15, O-1 and O-3 alone.
 
 Imports nothing of the service. Times are milliseconds. A transition takes a state and gives the next one,
 the same one when the call is a repeat, or raises :class:`Refused`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
+
+from tests.simulation.backoff import bounds
 
 ENDED: Final = ("completed", "failed", "exception")
 MOST_RUNS: Final = 50
@@ -50,6 +53,27 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Wishes:
+    """What a task asks for beyond a plain one."""
+
+    held: bool = False
+    run_at: int | None = None
+    policy: dict[str, Any] | None = None
+
+
+PLAIN: Final = Wishes()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a worker tells with a failure (C-5)."""
+
+    told: bool = False
+    retry: bool = True
+    retry_at: int | None = None
+
+
+@dataclass(frozen=True)
 class State:
     """Of one task; ``by_id``: the running run was taken by claimTask."""
 
@@ -60,10 +84,30 @@ class State:
     runs: tuple[Run, ...] = ()
     ever_resolved: bool = False
     by_id: bool = False
+    available_at: int | None = None
+    """Until then its run, or its first run, is delayed."""
+    errors: int = 0
+    snoozes: int = 0
+    max_attempts: int = field(default=1, compare=False)
+    wishes: Wishes = field(default=PLAIN, compare=False)
 
     @property
     def name(self) -> str:
         return self.runs[-1].state if self.runs else "unscheduled"
+
+    @property
+    def in_line(self) -> bool:
+        return self.name == "pending" and self.available_at is None
+
+    @property
+    def attempt(self) -> int:
+        """C-2."""
+        return sum(run.started is not None and run.resolved_as != "worker-shutdown" for run in self.runs)
+
+    @property
+    def failures(self) -> int:
+        """How many errors its history has: those that were told, and claims that ran out (C-3)."""
+        return self.errors + sum(run.resolved_as == "claim-expired" for run in self.runs)
 
     @property
     def ended(self) -> bool:
@@ -105,8 +149,16 @@ class Model:
     def create(self, definition: dict[str, Any], now: int, *, waits: bool) -> State:
         """3.1: the times are checked by :meth:`check_times`."""
         retries = definition["retries"]
-        state = State(retries, ms(definition["deadline"]), definition["priority"], retries)
-        return state if waits else _queue(state, "scheduled", now)
+        wishes = Wishes(
+            definition.get("held", False),
+            ms(definition["runAt"]) if "runAt" in definition else None,
+            definition.get("retryPolicy"),
+        )
+        state = State(
+            retries, ms(definition["deadline"]), definition["priority"], retries,
+            max_attempts=definition.get("maxAttempts", 1), wishes=wishes,
+        )  # fmt: skip
+        return state if waits else _begin(state, now)
 
     def check_times(self, definition: dict[str, Any], now: int) -> None:
         created, deadline = ms(definition["created"]), ms(definition["deadline"])
@@ -115,6 +167,8 @@ class Model:
             raise Refused(INPUT)
         if deadline > now + self.numbers.max_deadline + drift or deadline > ms(definition["expires"]):
             raise Refused(INPUT)
+        if "runAt" in definition and ms(definition["runAt"]) >= deadline:
+            raise Refused(INPUT)
 
     def schedule(self, state: State, now: int) -> State:
         _before_deadline(state, now)
@@ -122,10 +176,16 @@ class Model:
 
     def freed(self, state: State, now: int) -> State:
         """4: all dependencies are satisfied."""
-        return state if state.runs or state.deadline <= now else _queue(state, "scheduled", now)
+        return state if state.runs or state.deadline <= now else _begin(state, now)
+
+    def come_due(self, state: State, now: int) -> State:
+        """C-9, C-11."""
+        if state.available_at is None or state.available_at > now or state.deadline <= now:
+            raise Refused(CONFLICT)
+        return replace(state, available_at=None) if state.runs else _queue(state, "scheduled", now)
 
     def claim(self, state: State, now: int, worker: str, *, by_id: bool = False) -> State:
-        if state.name != "pending" or state.deadline <= now:
+        if not state.in_line or state.deadline <= now:
             raise Refused(CONFLICT)
         taken_until = now + self.numbers.claim_timeout
         run = replace(state.runs[-1], state="running", worker=worker, started=now, taken_until=taken_until)
@@ -139,6 +199,8 @@ class Model:
             raise Refused(CONFLICT)
         if run.state == "running" and state.by_id and run.worker == worker:
             return state
+        if run.state == "pending" and state.available_at is not None:
+            state = self.come_due(state, now)
         return self.claim(state, now, worker, by_id=True)
 
     def reclaim(self, state: State, now: int, run_id: int) -> State:
@@ -153,6 +215,60 @@ class Model:
         if run_id != len(state.runs) - 1 or run.state not in ("running", outcome):
             raise Refused(CONFLICT)
         return state if run.state == outcome else _end(state, outcome, outcome, now)
+
+    def report_failed(
+        self, state: State, now: int, run_id: int, failure: Failure, *, again: bool, due: int | None
+    ) -> State:
+        """C-5, C-7, C-13; ``again``: whether there is another attempt, which waits until ``due``."""
+        run = _run(state, run_id)
+        if state.max_attempts > 1 and run.resolved_as == "intermittent-task":
+            return self.report_exception(state, now, run_id, "intermittent-task")
+        if run_id != len(state.runs) - 1 or run.state != "running":
+            return self.report(state, now, run_id, "failed")
+        if failure.told or state.max_attempts > 1:
+            state = replace(state, errors=state.errors + 1)
+        earliest, latest = _next_attempt(state, now, failure)
+        if not again:
+            if latest is not None and latest < state.deadline:
+                raise Refused("failed with attempts left")
+            return _end(state, "failed", "failed", now)
+        moment = now if due is None else due
+        if earliest is None or latest is None or not earliest <= moment <= latest or moment >= state.deadline:
+            raise Refused("another attempt, which cannot be")
+        ended = replace(_end(state, "exception", "intermittent-task", now), ever_resolved=state.ever_resolved)
+        return replace(_queue(ended, "task-retry", now), available_at=due)
+
+    def first_due(self, state: State, now: int, failure: Failure) -> int | None:
+        """When the attempt after this failure is due at the earliest; None for at once."""
+        if failure.told or state.max_attempts > 1:
+            state = replace(state, errors=state.errors + 1)
+        earliest, _ = _next_attempt(state, now, failure)
+        return None if earliest is None or earliest <= now else earliest
+
+    def snooze(self, state: State, now: int, run_id: int, wait: int) -> State:
+        """C-15."""
+        run = _run(state, run_id)
+        if run_id == len(state.runs) - 1 and run.state == "pending" and state.snoozes:
+            return state
+        if run_id != len(state.runs) - 1 or run.state != "running":
+            raise Refused(CONFLICT)
+        waiting = replace(_with_last(state, Run("pending", run.created, run.scheduled)), by_id=False)
+        return replace(waiting, snoozes=state.snoozes + 1, available_at=now + wait if wait else None)
+
+    def cancel_run(self, state: State, now: int, run_id: int) -> State:
+        """C-6.2: by the worker that has it."""
+        run, is_last = _run(state, run_id), run_id == len(state.runs) - 1
+        if is_last and run.resolved_as == "canceled":
+            return state
+        if not is_last or run.state != "running":
+            raise Refused(CONFLICT)
+        return replace(_force(state, "canceled", now), errors=state.errors + 1)
+
+    def delete(self, state: State, now: int) -> State:
+        """O-1: as it is at last."""
+        if state.name == "running":
+            raise Refused(CONFLICT)
+        return state if state.ended else _force(state, "canceled", now)
 
     def report_exception(self, state: State, now: int, run_id: int, reason: str) -> State:
         run, last = _run(state, run_id), len(state.runs) - 1
@@ -182,11 +298,12 @@ class Model:
     def rerun(self, state: State, now: int) -> State:
         _before_deadline(state, now)
         if state.name in ("pending", "running"):
-            return state
+            return replace(state, available_at=None) if state.available_at is not None else state
         if len(state.runs) >= MOST_RUNS:
             raise Refused(CONFLICT)
         left = min(state.retries, MOST_RUNS - 1 - len(state.runs))
-        return _queue(replace(state, retries_left=left), "rerun", now)
+        attempts = state.max_attempts + (state.attempt >= state.max_attempts)
+        return _queue(replace(state, retries_left=left, max_attempts=attempts), "rerun", now)
 
     def change_priority(self, state: State, now: int, priority: str) -> State:
         _before_deadline(state, now)
@@ -205,7 +322,8 @@ def events_of(before: State | None, after: State) -> list[tuple[str, int | None]
     told: list[tuple[str, int | None]] = [] if before is not None else [("task-defined", None)]
     for number, run in enumerate(after.runs):
         old = before.runs[number] if before is not None and number < len(before.runs) else None
-        if old is None and run.created != "exception":
+        was_in_line = before is not None and old is not None and old == run and before.in_line
+        if run.state == "pending" and after.in_line and not was_in_line:
             told.append(("task-pending", number))
         if run.started is not None and (old is None or old.started is None):
             told.append(("task-running", number))
@@ -229,13 +347,33 @@ def _with_last(state: State, run: Run) -> State:
     return replace(state, runs=(*state.runs[:-1], run))
 
 
+def _begin(state: State, now: int) -> State:
+    """Nothing is missing any more but its own wishes (C-11, C-12)."""
+    wishes = state.wishes
+    if wishes.held:
+        return state
+    if wishes.run_at is not None and wishes.run_at > now:
+        return replace(state, available_at=wishes.run_at)
+    return _queue(state, "scheduled", now)
+
+
+def _next_attempt(state: State, now: int, failure: Failure) -> tuple[int | None, int | None]:
+    """Between which times the next attempt is to be made; none where there is none."""
+    if not failure.retry or state.attempt >= state.max_attempts or len(state.runs) >= MOST_RUNS:
+        return None, None
+    if failure.retry_at is not None and failure.retry_at >= now:
+        return failure.retry_at, failure.retry_at
+    shortest, longest = bounds(state.wishes.policy, state.failures)
+    return now + max(shortest, 0), now + longest
+
+
 def _queue(state: State, reason: str, now: int) -> State:
-    return replace(state, runs=(*state.runs, Run("pending", reason, now)), by_id=False)
+    return replace(state, runs=(*state.runs, Run("pending", reason, now)), by_id=False, available_at=None)
 
 
 def _end(state: State, name: str, reason: str, now: int) -> State:
     run = replace(state.runs[-1], state=name, resolved_as=reason, resolved=now)
-    return replace(_with_last(state, run), ever_resolved=True)
+    return replace(_with_last(state, run), ever_resolved=True, available_at=None)
 
 
 def _exception(state: State, reason: str, now: int) -> State:
@@ -254,4 +392,4 @@ def _force(state: State, reason: str, now: int) -> State:
     if state.runs:
         return _end(state, "exception", reason, now)
     carrier = Run("exception", "exception", now, reason, resolved=now)
-    return replace(state, runs=(carrier,), ever_resolved=True)
+    return replace(state, runs=(carrier,), ever_resolved=True, available_at=None)

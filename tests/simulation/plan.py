@@ -12,12 +12,32 @@ WORKERS: Final = ("g/w-1", "g/w-2", "h/w-3")
 EXCEPTIONS: Final = (
     "worker-shutdown", "intermittent-task", "malformed-payload", "resource-unavailable", "internal-error",
 )  # fmt: skip
+ENDINGS: Final = (
+    *("completed",) * 4, "failed", "failed", "snooze", "cancel", "none", *EXCEPTIONS, *EXCEPTIONS[:3],
+)  # fmt: skip
+TRYING: Final = ("failed", "failed", "failed", "snooze", "snooze", "completed", "cancel")
+"""Of workers that are not done at once."""
 REFUSALS: Final = ("begin", "statement", "commit", "after commit")
 FAULTS: Final = (
     "crash", "crash", "crash at point", "freeze", "broker away", "broker cut", "nacks", "database refuses",
     "database refuses", "clock jumps", "replies lost",
 )  # fmt: skip
 POINTS: Final = ("outbox.published", "outbox.deleted")
+POLICIES: Final[tuple[dict[str, Any] | None, ...]] = (
+    None,
+    None,
+    {"kind": "fixed", "delay": 0},
+    {"kind": "fixed", "delay": 2, "jitter": 0},
+    {"kind": "exponential", "base": 1, "factor": 5, "max": 20},
+    {"kind": "exponential", "base": 0.2, "factor": 20, "jitter": 0},
+    {"kind": "list", "delays": [0, 30], "jitter": 0.5},
+    {"kind": "fixed", "delay": 90},
+)
+FAILURES: Final[tuple[dict[str, Any], ...]] = (
+    {}, {}, {"error": "wrong"}, {"error": "wrong", "retry": False}, {"retryIn": 7}, {"retryIn": -5},
+)  # fmt: skip
+MEMBERS: Final = ("m0", "m1", "m2", "m3", "m4", "m5")
+KEYS: Final = ("k0", "k1", "k2")
 LIFE_SECONDS: Final = 150.0
 
 
@@ -48,15 +68,23 @@ def slug(random: Random) -> str:
     return base64.urlsafe_b64encode(raw)[:22].decode()
 
 
-def plan_of(seed: int) -> Plan:
-    """The life of this seed. Lives differ in what they are rich in: some are calm and some are not."""
+def plan_of(seed: int, *, extended: float = 0.25) -> Plan:
+    """The life of this seed. Lives differ in what they are rich in: some are calm and some are not.
+
+    ``extended``: the share of lives with pauses, sets and values each; twice as many tasks have wishes.
+    """
     random = Random(seed)
     tasks = random.randint(2, 8)
     groups = random.choice((1, 2, tasks))
-    actions = [_create(random, number, groups) for number in range(tasks)]
+    actions = [_create(random, number, groups, 2 * extended) for number in range(tasks)]
     actions += [_work(random) for _ in range(random.randint(tasks, 4 * tasks))]
     actions += [_call(random, tasks) for _ in range(random.choice((0, tasks, 3 * tasks)))]
     actions += [_group_call(random, groups) for _ in range(random.choice((0, 0, 1, 4)))]
+    if random.random() < 2 * extended:
+        actions += [_work(random, TRYING) for _ in range(4 * tasks)]
+    actions += _pauses(random) if random.random() < extended else []
+    actions += _worksets(random) if random.random() < extended else []
+    actions += [_value(random) for _ in range(15)] if random.random() < extended else []
     faults = random.choice((0, 2, 5, 12))
     actions += [_fault(random, random.choice(actions).at) for _ in range(faults)]
     processes = random.choice((1, 1, 2, 3))
@@ -70,7 +98,7 @@ def _moment(random: Random) -> float:
     return random.uniform(0, LIFE_SECONDS)
 
 
-def _create(random: Random, number: int, groups: int) -> Action:
+def _create(random: Random, number: int, groups: int, wishing: float) -> Action:
     waits = number and random.random() < 0.4
     facts: dict[str, Any] = {
         "task": number,
@@ -85,19 +113,31 @@ def _create(random: Random, number: int, groups: int) -> Action:
         if waits
         else ((number,) if random.random() < 0.05 else ()),
         "again": random.choice((0.0, 0.0, 0.0, 0.01, 5.0)),
+        **(_wishes(random) if random.random() < wishing else {}),
     }
     return Action(random.choice((0.5, 1.0, _moment(random) / 2)), "create", facts)
 
 
-def _work(random: Random) -> Action:
+def _wishes(random: Random) -> dict[str, Any]:
+    """What a task asks for beyond a plain one."""
+    return {
+        "attempts": random.choice((1, 2, 5, 9)),
+        "policy": random.choice(POLICIES),
+        "starts": random.choice((None, None, None, -5.0, 0.5, 10.0, 40.0)),
+        "held": random.random() < 0.1,
+        "slot": random.choice((None, None, 0, 0, 1)),
+        "kept": random.choice((None, 5, 60)),
+    }
+
+
+def _work(random: Random, endings: tuple[str, ...] = ENDINGS) -> Action:
     conduct: list[tuple[float, str]] = []
-    for _ in range(random.choice((0, 0, 0, 1, 2))):
+    for _ in range(random.choice((0, 0, 0, 1, 2)) if endings is ENDINGS else 0):
         conduct.append((random.choice((30.0, 55.0, 60.0, 61.0, 90.0)), "reclaim"))
-    ending = random.choice(
-        ("completed",) * 4 + ("failed", "none", *EXCEPTIONS[:3], random.choice(EXCEPTIONS))
-    )
+    ending = random.choice(endings)
     if ending != "none":
-        conduct.append((random.choice((0.0, 0.01, 0.5, 5.0, 59.99, 70.0)), ending))
+        pauses = (0.0, 0.01, 0.5, 5.0, 59.99, 70.0)
+        conduct.append((random.choice(pauses if endings is ENDINGS else pauses[:3]), ending))
         if random.random() < 0.25:
             conduct.append((random.choice((0.0, 0.01, 3.0)), random.choice((ending, "completed", "reclaim"))))
     facts = {
@@ -106,6 +146,8 @@ def _work(random: Random) -> Action:
         "wanted": random.choice((1, 1, 2, 4, 32)),
         "leaves": random.choice((0.0, 0.0, 0.0, 0.02, 3.0)),
         "conduct": tuple(conduct),
+        "failure": random.choice(FAILURES),
+        "snooze": random.choice((0, 0.5, 5, 40)),
     }
     return Action(_moment(random), "work", facts)
 
@@ -120,6 +162,8 @@ def _call(random: Random, tasks: int) -> Action:
             "change_task_priority",
             "claim_task",
             "status",
+            "task_attempts",
+            "delete_task",
         )
     )
     facts: dict[str, Any] = {"method": method, "task": random.randrange(tasks)}
@@ -127,7 +171,7 @@ def _call(random: Random, tasks: int) -> Action:
         facts["priority"] = random.choice(PRIORITIES)
     if method == "claim_task":
         facts |= {"run": random.choice((0, 0, 1)), "worker": random.choice(WORKERS)}
-        facts["conduct"] = _work(random).facts["conduct"]
+        facts |= {name: _work(random).facts[name] for name in ("conduct", "failure", "snooze")}
     return Action(_moment(random), "call", facts)
 
 
@@ -137,6 +181,63 @@ def _group_call(random: Random, groups: int) -> Action:
     if method == "change_task_group_priority":
         facts["priority"] = random.choice(PRIORITIES)
     return Action(_moment(random), "group call", facts)
+
+
+def _pauses(random: Random) -> list[Action]:
+    """Task queues are paused, asked for work, and resumed, some of them twice."""
+    actions = []
+    for _ in range(random.randint(1, 4)):
+        at, queue = random.choice((0.4, 0.8, _moment(random))), random.choice(QUEUES)
+        work = _work(random).facts | {"queue": queue}
+        actions.append(Action(at + 1, "work", work))
+        for method, later in (("pause", 0.0), ("resume", random.choice((0.01, 3.0, 10.0, 30.0)))):
+            facts = {"method": f"{method}_task_queues", "queue": queue}
+            actions.append(Action(at + later, "queue call", facts))
+            if random.random() < 0.3:
+                actions.append(Action(at + later + random.choice((0.0, 0.5)), "queue call", facts))
+    return actions
+
+
+def _worksets(random: Random) -> list[Action]:
+    """A set that is filled and drained; how often it delivers is said first."""
+    actions = [Action(0.1, "set call", {"deliveries": random.choice((0, 0, 1, 2))})]
+    for _ in range(random.randint(2, 8)):
+        ids = random.sample(MEMBERS, random.randint(1, len(MEMBERS)))
+        facts: dict[str, Any] = {"add": tuple(ids), "later": random.choice((None, None, 0.0, 20.0))}
+        actions.append(Action(_moment(random), "set call", facts))
+    for _ in range(random.randint(2, 15)):
+        early = random.random() < 0.3
+        at = random.choice(actions).at - random.uniform(0, 8) if early else _moment(random)
+        facts = {
+            "limit": random.choice((1, 2, 10)),
+            "mode": random.choice(("ack-batch", "ack-each")),
+            "ttl": random.choice((1000, 5000, 30_000)),
+            "wait": 20 if early else random.choice((0, 0, 10, 20)),
+            "leaves": random.choice((0.0, 0.0, 0.0, 0.02, 3.0)),
+            "conduct": tuple(_settlement(random) for _ in range(random.choice((0, 1, 1, 2, 3)))),
+        }
+        actions.append(Action(max(at, 0.2), "consume", facts))
+    return actions
+
+
+def _settlement(random: Random) -> tuple[float, str, dict[str, Any]]:
+    """What a consumer says of its lease, so long after the last thing that it said; ``some``: not of all."""
+    verb = random.choice(("ack", "ack", "ack", "nack", "extend"))
+    facts: dict[str, Any] = {"some": random.random() < 0.4}
+    if verb == "nack":
+        facts["delay"] = random.choice((0, 0, 3, 20))
+    if verb == "extend":
+        facts["ttl"] = random.choice((1000, 10_000))
+    return random.choice((0.0, 0.01, 0.5, 0.99, 4.0)), verb, facts
+
+
+def _value(random: Random) -> Action:
+    method = random.choice(("put_value", "put_value", "put_value", "delete_value", "get_value"))
+    facts: dict[str, Any] = {"method": method, "key": random.choice(KEYS)}
+    if method == "put_value":
+        facts |= {"value": random.randrange(10**6), "ttl": random.choice((None, None, 5, 40))}
+        facts["version"] = random.choice((None, None, 0, "last"))
+    return Action(_moment(random), "value call", facts)
 
 
 def _fault(random: Random, busy: float) -> Action:

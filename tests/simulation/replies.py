@@ -1,14 +1,17 @@
 """Every reply, also a refusal, must be the one that the model gives at some moment of the call."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from tests.simulation.calls import UNAVAILABLE, Reply, Request
+from tests.simulation.calls import Reply, Request
 from tests.simulation.history import Group, History, Life, Open, Step, Violation, about, of_group
-from tests.simulation.model import NOT_FOUND, Refused, State, ms, shown_of
+from tests.simulation.model import CONFLICT, NOT_FOUND, Failure, Refused, State, ms, shown_of
 
 SOON: Final = 5.0
 """Seconds within which a waiting worker must be given a run that became pending."""
+COUNTED: Final = ("unscheduled", "pending", "running", "completed")
+"""In these states a unique task keeps its equals away (U-6)."""
+Way = Callable[[State, int], State]
 
 
 class Replies:
@@ -16,19 +19,11 @@ class Replies:
 
     def __init__(self, history: History) -> None:
         self._history = history
-        self._handed: dict[tuple[str, int], str] = {}
-        self._handed_by_work: set[tuple[str, int]] = set()
+        self._handed: set[int] = set()
+        """Claims that were handed out by claimWork: the places of their steps in memory."""
 
     def answered(self, call: Open, reply: Reply) -> None:
-        """The server has answered; whether the client hears of it is another matter."""
-        try:
-            if reply.error != UNAVAILABLE:
-                self._judge_reply(call, reply)
-        except Violation as violation:
-            self._history.violated(f"{call.request} was answered {reply.error or 'well'}: {violation}")
-        self._history.ended(call)
-
-    def _judge_reply(self, call: Open, reply: Reply) -> None:
+        """Raises Violation when that cannot be the answer."""
         request = call.request
         match request.method:
             case "create_task":
@@ -37,33 +32,70 @@ class Replies:
                 self._judge_work(call, reply)
             case "seal_task_group" | "cancel_task_group" | "change_task_group_priority":
                 self._judge_group_call(call, reply)
+            case "pause_task_queues" | "resume_task_queues":
+                self._judge_pause(call, reply)
+            case "task_attempts":
+                self._judge_attempts(call, reply)
             case _:
                 if (refused := self._disagreement(call, reply)) is not None:
-                    raise Violation(refused)
-                if request.method == "change_task_priority" and reply.error is None:
+                    if not (reply.error == CONFLICT and self._held_back(call)):
+                        raise Violation(refused)
+                elif request.method == "change_task_priority" and reply.error is None:
                     self._history.owed.append(("task-priority-changed", about(request), request.word))
-                if request.method == "claim_task" and reply.error is None:
-                    self._hand_out(request, reply.body)
+                elif request.method == "claim_task" and reply.error is None:
+                    self._find_claim(call, reply.body)
 
     def _disagreement(self, call: Open, reply: Reply) -> str | None:
         """None when the model gives this reply at some moment of the call."""
         request = call.request
         expected = set()
         for state, now in self._moments(call):
-            try:
-                if state is None:
-                    raise Refused(NOT_FOUND)
-                after = self._apply(request, state, now)
-            except Refused as refused:
-                expected.add(refused.code)
-                if reply.error == refused.code:
+            for apply in self._ways(call):
+                try:
+                    if state is None:
+                        raise Refused(NOT_FOUND)
+                    after = apply(state, now)
+                except Refused as refused:
+                    expected.add(refused.code)
+                    if reply.error == refused.code:
+                        return None
+                    continue
+                expected.add(f"{after.name} {after.runs[-1:]}")
+                known = after is state or self._was_committed(about(request), after)
+                if known and reply.error is None and shown_of(reply.body["status"]) == after.shown:
                     return None
-                continue
-            expected.add(f"{after.name} {after.runs[-1:]}")
-            known = after is state or self._was_committed(about(request), after)
-            if known and reply.error is None and shown_of(reply.body["status"]) == after.shown:
-                return None
         return f"the model says {expected}, the reply {reply.body.get('status')}"
+
+    def _ways(self, call: Open) -> Iterable[Way]:
+        """What the call may do to a task: one thing, but for the chance in when a failure is tried again."""
+        request = call.request
+        if request.method != "report_failed":
+            yield lambda state, now: self._apply(request, state, now)
+            return
+        model, run_id, failure = self._history.model, request.run_id or 0, failure_of(request)
+        dues = {state.available_at for state, _ in self._moments(call) if state is not None} | {None}
+        yield lambda state, now: model.report_failed(state, now, run_id, failure, again=False, due=None)
+        for due in dues:
+            yield lambda state, now, due=due: model.report_failed(
+                state, now, run_id, failure, again=True, due=due
+            )
+
+    def _held_back(self, call: Open) -> bool:
+        """Whether a pause or an equal task is reason enough to refuse (Q-2, U-9)."""
+        request, history = call.request, self._history
+        if request.method == "claim_task" and (life := history.lives.get(about(request))) is not None:
+            pauses = history.queues[life.definition["taskQueueId"]]
+            before = [pause for pause in pauses if pause.commit <= call.since][-1:]
+            during = [pause for pause in pauses if pause.commit > call.since]
+            return any(pause.paused_at is not None for pause in (*before, *during))
+        if request.method != "rerun_task" or about(request) not in history.lives:
+            return False
+        equals = history.equals(about(request))
+        return any(
+            state is not None and state.name in COUNTED
+            for _, life in equals
+            for state in self._states_since(life, call.since)
+        )
 
     def _apply(self, request: Request, state: State, now: int) -> State:
         model, run_id, word = self._history.model, request.run_id or 0, request.word or ""
@@ -82,10 +114,14 @@ class Replies:
                 return model.claim_task(state, now, run_id, request.worker or "")
             case "reclaim_task":
                 return model.reclaim(state, now, run_id)
+            case "snooze_run":
+                return model.snooze(state, now, run_id, wait_of(request))
+            case "cancel_run":
+                return model.cancel_run(state, now, run_id)
+            case "delete_task":
+                return model.delete(state, now)
             case "report_completed":
                 return model.report(state, now, run_id, "completed")
-            case "report_failed":
-                return model.report(state, now, run_id, "failed")
             case "report_exception":
                 return model.report_exception(state, now, run_id, word)
         raise NotImplementedError(request.method)
@@ -122,6 +158,8 @@ class Replies:
         ]
         moments = list(self._moments(call))
         match reply.error:
+            case None if reply.body.get("uniqueSkippedAsDuplicate"):
+                self._judge_duplicate(call, reply)
             case None:
                 if all(barred):
                     raise Violation("its group is sealed, or has another scheduler")
@@ -140,6 +178,49 @@ class Replies:
                     raise Violation("nothing is wrong with it")
             case other_error:
                 raise Violation(f"no reason for {other_error}")
+
+    def _judge_duplicate(self, call: Open, reply: Reply) -> None:
+        """U-7: the status is that of an equal task that counted."""
+        status, definition = reply.body["status"], call.request.definition
+        assert definition is not None
+        life = self._history.lives.get(status["taskId"])
+        if "unique" not in definition or life is None or life.slot != definition["payload"]["slot"]:
+            raise Violation(f"{status['taskId']} is not equal to it")
+        for state in self._states_since(life, call.since):
+            if state is not None and state.name in COUNTED and state.shown == shown_of(status):
+                return
+        raise Violation(f"{status['taskId']} was at no moment as it is shown")
+
+    def _judge_pause(self, call: Open, reply: Reply) -> None:
+        queue_id = call.request.queue_id or ""
+        pauses = self._history.queues[queue_id]
+        if reply.error == NOT_FOUND and not any(pause.commit <= call.since for pause in pauses):
+            return
+        if reply.error is not None:
+            raise Violation("no reason to refuse")
+        ((shown),) = reply.body["taskQueues"]
+        paused_at = ms(shown["pausedAt"]) if "pausedAt" in shown else None
+        if (call.request.method == "pause_task_queues") != (paused_at is not None):
+            raise Violation("it did the opposite")
+        states = [pause for pause in pauses if pause.commit <= call.since][-1:]
+        states += [pause for pause in pauses if pause.commit > call.since]
+        if all(pause.paused_at != paused_at for pause in states):
+            raise Violation(f"no such pause was committed: {shown}")
+
+    def _judge_attempts(self, call: Open, reply: Reply) -> None:
+        """C-1 to C-3, C-15."""
+        if reply.error is not None:
+            if reply.error != NOT_FOUND or all(state is not None for state, _ in self._moments(call)):
+                raise Violation("no reason to refuse")
+            return
+        told = reply.body
+        shown = (told["attempt"], told["snoozes"], len(told["errors"]),
+                 ms(told["availableAt"]) if "availableAt" in told else None)  # fmt: skip
+        states = [state for state, _ in self._moments(call) if state is not None]
+        expected = {(state.attempt, state.snoozes, state.failures, state.available_at) for state in states}
+        # Its parts are read one after the other, so a commit may come between them.
+        if shown not in expected and len({id(state) for state in states}) == 1:
+            raise Violation(f"the model says {expected}, it says {shown}")
 
     def _out_of_time(self, definition: dict[str, Any], now: int) -> bool:
         try:
@@ -167,41 +248,47 @@ class Replies:
         if len(tasks) > request.wanted:
             raise Violation(f"{len(tasks)} runs for a worker that wants {request.wanted}")
         for claim in tasks:
-            self._hand_out(request, claim)
-            self._find_claim(call, claim)
+            self._find_claim(call, claim, by_work=True)
 
     def waited_in_vain(self, request: Request) -> None:
         """A worker waited as long as it may and got nothing."""
-        for task_id, life in self._history.lives.items():
+        history = self._history
+        pauses = history.queues[request.queue_id or ""]
+        if history.paused(request.queue_id or ""):
+            return
+        calm_since = max(history.calm_since, pauses[-1].time if pauses else 0.0)
+        for task_id, life in history.lives.items():
             state, since = life.state, life.pending_since
+            if state is None or life.definition["taskQueueId"] != request.queue_id:
+                continue
+            if since is None and state.available_at is not None:
+                overdue = (history.clock() - state.available_at) / 1000
+                since = history.time() - overdue if overdue > 0 else None
             if (
-                state is not None
-                and since is not None
-                and life.definition["taskQueueId"] == request.queue_id
-                and max(since, self._history.calm_since) < self._history.time() - SOON
-                and state.deadline > self._history.clock()
+                since is not None
+                and max(since, calm_since) < history.time() - SOON
+                and state.deadline > history.clock()
             ):
-                self._history.violated(f"{request} got nothing; {task_id} is pending since {since:.3f} s")
+                history.violated(f"{request} got nothing; {task_id} is pending since {since:.3f} s")
 
-    def _hand_out(self, request: Request, claim: dict[str, Any]) -> None:
-        """No run is held by two workers."""
-        run = (claim["status"]["taskId"], claim["runId"])
-        holder = self._handed.setdefault(run, request.worker or "")
-        if holder != request.worker or (request.method == "claim_work" and run in self._handed_by_work):
-            raise Violation(f"run {run} was handed out to {holder} and to {request.worker}")
-        if request.method == "claim_work":
-            self._handed_by_work.add(run)
-
-    def _find_claim(self, call: Open, claim: dict[str, Any]) -> None:
+    def _find_claim(self, call: Open, claim: dict[str, Any], *, by_work: bool = False) -> None:
+        """The commit of a claim; what claimWork hands out is handed out once."""
         shown = shown_of(claim["status"])
         steps = self._history.lives[claim["status"]["taskId"]].steps
+        twice = False
         for step in reversed(steps):
-            if step.commit <= call.since:
+            if step.commit <= call.since and by_work:
                 break
             found = step.after is not None and step.after.shown == shown
             if found and shown[2][claim["runId"]].worker == call.request.worker:
-                return
-        raise Violation(f"no such claim was committed: {shown}")
+                if not by_work:
+                    return
+                if id(step) not in self._handed:
+                    self._handed.add(id(step))
+                    return
+                twice = True
+        what = "was handed out twice" if twice else "was never committed"
+        raise Violation(f"the claim {shown} {what}")
 
     def _groups_during(self, group_id: str, since: int) -> list[Group | None]:
         first: Group | None = None
@@ -265,3 +352,15 @@ class Replies:
             else:
                 during.append(step.after)
         return [first, *during]
+
+
+def failure_of(request: Request) -> Failure:
+    """What a reportFailed tells."""
+    body = request.body
+    again = ms(body["retryAt"]) if "retryAt" in body else None
+    return Failure(bool(body), body.get("retry", True), again)
+
+
+def wait_of(request: Request) -> int:
+    """For how long a snooze puts a run off, in milliseconds."""
+    return round(request.body["delay"] * 1000)

@@ -2,10 +2,10 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from tests.simulation.plan import plan_of
+from tests.simulation.plan import Plan, plan_of
 from tests.simulation.shrink import shrink, story
 from tests.simulation.world import World
 
@@ -36,12 +36,13 @@ def simulate(
     seconds: float | None = None,
     failures: int = 1,
     shrunk: bool = True,
+    plans: Callable[[int], Plan] = plan_of,
 ) -> Run:
     """Live these seeds until one of the bounds is reached; a life that fails is shrunk, or told as it was."""
     run = Run()
     began = time.monotonic()
     for seed in seeds:
-        plan = plan_of(seed)
+        plan = plans(seed)
         outcome = World(plan).live()
         run.lives += 1
         run.steps += outcome.steps

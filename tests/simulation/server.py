@@ -4,10 +4,17 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final, cast
 
+from queue_service.api.attempt_api import AttemptApi
+from queue_service.api.controls_api import ControlsApi
 from queue_service.api.queue import QueueApi
+from queue_service.api.search_api import SearchApi
 from queue_service.auth.temporary import Issuer
 from queue_service.clock import Clock
 from queue_service.core.limits import Limits
+from queue_service.features.kv.api import KvApi
+from queue_service.features.kv.loops import KvLoops
+from queue_service.features.kv.pop_desk import PopDesk
+from queue_service.features.kv.workset_api import WorksetApi
 from queue_service.loops.outbox_relay import OutboxRelay
 from queue_service.loops.schedule import Loops, idle
 from queue_service.service import FOLLOWERS, SWEEPS
@@ -31,7 +38,8 @@ LONG_POLL: Final = 20.0
 class Server:
     """A process. ``kill`` takes everything from it but what it has committed.
 
-    ``tell_others`` passes its signals on to the processes that share the database; None when it is alone.
+    ``jitter`` gives numbers between 0 and 1. ``tell_others`` passes its signals on to the processes that
+    share the database; None when it is alone.
     """
 
     def __init__(
@@ -42,6 +50,7 @@ class Server:
         broker: SimulatedBroker,
         clock: Clock,
         unexpected: Callable[[BaseException], None],
+        jitter: Callable[[], float],
         tell_others: "Callable[[Server, Signal], None] | None" = None,
     ) -> None:
         self.name = name
@@ -50,6 +59,7 @@ class Server:
         self._broker = broker
         self._clock = clock
         self._unexpected = unexpected
+        self._jitter = jitter
         self._tell_others = tell_others
         self._database: Database | None = None
         self._hearing = False
@@ -58,7 +68,16 @@ class Server:
     def _start(self) -> None:
         database = self._database = Database(engine(), SimulatedDriver(self._disk, self), self._clock)
         database.is_sqlite = self._tell_others is None  # what is shared is treated as PostgreSQL
-        self.api = QueueApi(database, self._clock, LIMITS, ISSUER, long_poll=LONG_POLL)
+        api = QueueApi(database, self._clock, LIMITS, ISSUER, long_poll=LONG_POLL, jitter=self._jitter)
+        kv_loops = KvLoops(database)
+        self.handlers = (
+            api,
+            AttemptApi(database, api.report),
+            ControlsApi(database, self._clock, api.sightings),
+            SearchApi(database),
+            KvApi(database, self._clock),
+            WorksetApi(database, self._clock, PopDesk(database, kv_loops.deaths.nudge_at)),
+        )
         loops = Loops(database, LIMITS, MemoryBlobs(), followers=FOLLOWERS, sweeps=SWEEPS)
         publisher = SimulatedPublisher(self._broker, self.loop)
         relay = OutboxRelay(database, cast(Any, publisher), self.name, idle=idle(database, 1))
@@ -76,6 +95,8 @@ class Server:
         database.subscribe(loops.on_signal)
         relay.start()
         loops.start()
+        for loop in kv_loops.every:
+            loop.start()
 
     def hear(self, signal: Signal) -> None:
         """A signal of another process arrives."""
@@ -107,7 +128,7 @@ class Server:
         self, request: Request, gone: Callable[[], Any], answered: Callable[[Reply], None]
     ) -> None:
         try:
-            reply = await answer(self.api, request, gone)
+            reply = await answer(self.handlers, request, gone)
         except Exception as error:
             self._unexpected(error)
         else:

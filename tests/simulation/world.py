@@ -6,20 +6,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from random import Random
 from typing import Any, Final
 
 from queue_service import faults
 from queue_service.store.signals import Signal
-from schemas.times import format_time, from_ms, to_ms
+from schemas.times import from_ms, to_ms
 from tests.simulation.broker import SimulatedBroker
 from tests.simulation.calls import UNAVAILABLE, Reply, Request
+from tests.simulation.clients import Clients
 from tests.simulation.disk import Disk
 from tests.simulation.history import Open
 from tests.simulation.judge import Judge
 from tests.simulation.logs import watched
 from tests.simulation.model import Model, Numbers, ms
-from tests.simulation.plan import LIFE_SECONDS, QUEUES, Action, Plan, slug
+from tests.simulation.plan import LIFE_SECONDS, Action, Plan, slug
 from tests.simulation.scheduler import Scheduler, SimulatedLoop
 from tests.simulation.server import LIMITS, LONG_POLL, Server
 
@@ -32,6 +34,8 @@ NUMBERS: Final = Numbers(
     max_deadline=LIMITS.max_deadline.days * 86_400_000,
 )
 ATTEMPTS: Final = 5
+PATIENT: Final = ("claim_work", "pop_members")
+"""Calls that wait for work; who gets no reply asks anew another time."""
 RECOVERY_SECONDS: Final = 125.0
 """After the last fault: the longest pause of a loop, twice, and some seconds of work."""
 
@@ -85,8 +89,8 @@ class World:
         self._replies_lost = False
         self._calls: dict[Server, dict[Open, None]] = {}
         ids = Random(plan.seed + 2)
-        self._task_ids = [slug(ids) for _ in range(100)]
-        self._definitions: dict[int, dict[str, Any]] = {}
+        task_ids = [slug(ids) for _ in range(100)]
+        self._clients = Clients(task_ids, self.scheduler, self.clock.ms, self._send)
         self._trace = 0
 
     # ---- a life ---------------------------------------------------------------------------------------
@@ -132,21 +136,28 @@ class World:
         """All faults are over: whatever was promised must come true now, in bounded time."""
         judge = self.judge.history
         self._pass(RECOVERY_SECONDS)
+        self._clients.resume()
+        self._pass(5.0)
         for _ in range(4):
-            for queue_id in QUEUES:
-                self._work({"worker": "p/probe", "queue": queue_id, "wanted": 32, "leaves": 0.0,
-                            "conduct": ((0.1, "completed"),)})  # fmt: skip
+            self._clients.drain(members="set" in judge.open)
             self._pass(5.0)
         if judge.violations:
             return
         now = self.clock.ms()
         for task_id, life in judge.lives.items():
-            if life.state is None or life.state.deadline <= now:
+            state = life.state
+            if state is None or state.deadline <= now:
                 continue
-            if life.state.name == "pending":
+            if state.in_line:
                 judge.violated(f"{task_id} is pending, and no worker can get it")
-            if life.state.name == "unscheduled" and not life.waits_for:
+            if state.available_at is not None and state.available_at < now - 5000:
+                judge.violated(f"{task_id} is due, and goes on waiting")
+            waits = life.waits_for or state.wishes.held or state.available_at is not None
+            if state.name == "unscheduled" and not waits:
                 judge.violated(f"{task_id} waits for nothing and is not scheduled")
+        for member_id, member in self.judge.worksets.members.items():
+            if not member.dead and member.free_at < now - 5000:
+                judge.violated(f"{member_id} is free, and no consumer can get it")
         last = max((ms(life.definition["deadline"]) for life in judge.lives.values()), default=now)
         end = self.scheduler.now + max(last - now + NUMBERS.deadline_delay, 0) / 1000 + RECOVERY_SECONDS
         while self.scheduler.now < end and not judge.violations and self._something_open():
@@ -158,7 +169,7 @@ class World:
         (waiting,) = self.disk.raw.execute("SELECT count(*) FROM outbox").fetchone()
         if waiting:
             judge.violated(f"{waiting} messages wait in the outbox for ever")
-        self.judge.deliveries.judge(self.broker.queue)
+        self.judge.told(self.broker.queue)
 
     def _something_open(self) -> bool:
         tables = self.disk.raw.execute(
@@ -178,6 +189,7 @@ class World:
                 self.broker,
                 self.clock,
                 self._unexpected,
+                self.random.random,
                 self._tell_others if len(self.servers) > 1 else None,
             )
 
@@ -229,27 +241,13 @@ class World:
 
     def _committed(self, now: int) -> None:
         self._trace = hash((self._trace, self.scheduler.steps, now))
-        self.judge.commits.committed(now)
+        self.judge.committed(now)
 
     # ---- what happens ---------------------------------------------------------------------------------
 
     def _act(self, action: Action) -> None:
-        facts = action.facts
-        match action.kind:
-            case "create":
-                self._create(facts)
-            case "work":
-                self._work(facts)
-            case "call":
-                task_id = self._task_ids[facts["task"]]
-                request = Request(facts["method"], task_id=task_id, run_id=facts.get("run"),
-                                  worker=facts.get("worker"), word=facts.get("priority"))  # fmt: skip
-                self._send(request, self._claimed_by_id(facts, request))
-            case "group call":
-                group_id = self._task_ids[facts["group"]]
-                self._send(Request(facts["method"], group_id=group_id, word=facts.get("priority")))
-            case _:
-                self._fault(action.kind, facts)
+        if not self._clients.act(action):
+            self._fault(action.kind, action.facts)
 
     def _fault(self, kind: str, facts: dict[str, Any]) -> None:
         seconds = facts.get("seconds", 0.0)
@@ -303,7 +301,7 @@ class World:
             assert server is not None
             server.loop.thaw()
 
-    # ---- clients --------------------------------------------------------------------------------------
+    # ---- calls ----------------------------------------------------------------------------------------
 
     def _send(
         self,
@@ -317,8 +315,9 @@ class World:
         server = self.random.choice(self.servers)
 
         def again() -> None:
-            if attempt < ATTEMPTS and request.method != "claim_work":
-                scheduler.after(self.random.uniform(0.1, 8.0), self._send, request, then, leaves, attempt + 1)
+            if attempt < ATTEMPTS and request.method not in PATIENT:
+                repeat = partial(self._send, attempt=attempt + 1)
+                scheduler.after(self.random.uniform(0.1, 8.0), repeat, request, then, leaves)
 
         def arrive() -> None:
             if server is None or server.dead:
@@ -335,12 +334,14 @@ class World:
             def answered(reply: Reply) -> None:
                 del calls[call]
                 left = hung_up.done()
-                if request.method == "claim_work" and reply.error is None and not reply.body["tasks"]:
+                if request.method in PATIENT and reply.error is None and not _got(reply):
                     if left:
                         return  # what was under way for it may still be committed
-                    if scheduler.now - began >= LONG_POLL:
+                    if request.method == "pop_members":
+                        self.judge.worksets.waited_in_vain(scheduler.now - began)
+                    elif scheduler.now - began >= LONG_POLL:
                         self.judge.replies.waited_in_vain(request)
-                self.judge.replies.answered(call, reply)
+                self.judge.answered(call, reply)
                 lost = self._replies_lost or left or (reply.error == UNAVAILABLE)
                 if lost:
                     again()
@@ -352,70 +353,11 @@ class World:
 
         scheduler.after(self.random.expovariate(100), arrive)
 
-    def _create(self, facts: dict[str, Any]) -> None:
-        number = facts["task"]
-        definition = self._definitions.setdefault(number, self._definition(number, facts))
-        request = Request("create_task", task_id=self._task_ids[number], definition=definition)
-        self._send(request)
-        if facts["again"]:
-            self.scheduler.after(facts["again"], self._send, request)
-
-    def _definition(self, number: int, facts: dict[str, Any]) -> dict[str, Any]:
-        now = self.clock.ms()
-        deadline = now + facts["deadline"] * 1000
-        expires = deadline + facts["expires"] * 1000 if facts["expires"] else deadline + 86_400_000
-        return {
-            "taskQueueId": facts["queue"],
-            "schedulerId": "sim",
-            "taskGroupId": self._task_ids[facts["group"]],
-            "dependencies": [self._task_ids[needed] for needed in facts["needs"]],
-            "requires": facts["requires"],
-            "priority": facts["priority"],
-            "retries": facts["retries"],
-            "created": format_time(from_ms(now)),
-            "deadline": format_time(from_ms(deadline)),
-            "expires": format_time(from_ms(expires)),
-            "payload": {},
-            "metadata": {"name": "n", "description": "d", "owner": "o", "source": "https://example.com"},
-        }
-
-    # ---- workers --------------------------------------------------------------------------------------
-
-    def _work(self, facts: dict[str, Any]) -> None:
-        request = Request(
-            "claim_work", queue_id=facts["queue"], worker=facts["worker"], wanted=facts["wanted"]
-        )
-
-        def claimed(reply: Reply) -> None:
-            for claim in reply.body.get("tasks", ()) if reply.error is None else ():
-                self._behave(claim["status"]["taskId"], claim["runId"], facts["conduct"])
-
-        self._send(request, claimed, facts["leaves"])
-
-    def _claimed_by_id(self, facts: dict[str, Any], request: Request) -> Callable[[Reply], None] | None:
-        if request.method != "claim_task":
-            return None
-
-        def claimed(reply: Reply) -> None:
-            if reply.error is None:
-                self._behave(request.task_id or "", request.run_id or 0, facts["conduct"])
-
-        return claimed
-
-    def _behave(self, task_id: str, run_id: int, conduct: tuple[tuple[float, str], ...]) -> None:
-        """Do one thing after the other with a run, each so long after the one before."""
-        delay = 0.0
-        for pause, word in conduct:
-            delay += pause
-            match word:
-                case "reclaim":
-                    request = Request("reclaim_task", task_id=task_id, run_id=run_id)
-                case "completed" | "failed":
-                    request = Request(f"report_{word}", task_id=task_id, run_id=run_id)
-                case _:
-                    request = Request("report_exception", task_id=task_id, run_id=run_id, word=word)
-            self.scheduler.after(delay, self._send, request)
-
 
 async def _wait(future: "asyncio.Future[None]") -> None:
     await asyncio.shield(future)
+
+
+def _got(reply: Reply) -> bool:
+    """Whether a call that waits for work got some."""
+    return bool(reply.body.get("tasks") or reply.body.get("members"))
