@@ -9,7 +9,6 @@ from queue_service.core.limits import Limits
 from tests.api.databases import PostgresDatabase, SqliteDatabase
 from tests.api.hooked import RunningHooks, running_hooks
 from tests.api.jobbed import RunningJobs, running_jobs
-from tests.api.jobbed import RunningJobs, running_jobs
 from tests.api.manual_clock import ManualClock
 from tests.api.running_queue import RunningQueue
 from tests.api.secured_queue import SecuredQueue
@@ -147,13 +146,6 @@ async def triggers(queue: RunningQueue) -> AsyncIterator[RunningTriggers]:
 async def restricted_triggers(queue: RunningQueue) -> AsyncIterator[RunningTriggers]:
     """Triggers whose tasks have the scopes of their roles."""
     async with running_triggers(queue, no_auth=False) as running:
-        yield running
-
-
-@pytest.fixture
-async def jobs(queue: RunningQueue) -> AsyncIterator[RunningJobs]:
-    """Typed jobs."""
-    async with running_jobs(queue) as running:
         yield running
 
 

@@ -26,8 +26,8 @@ from schemas.messages import (
     TaskRunningMessage,
 )
 from schemas.task_queues import QueuePausedMessage, QueueResumedMessage
-from schemas.work import WorkerAttachedMessage, WorkerDetachedMessage
 from schemas.triggers import TriggerBlockedMessage, TriggerExhaustedMessage, TriggerLoopMessage
+from schemas.work import WorkerAttachedMessage, WorkerDetachedMessage
 from schemas.worksets import WorksetMemberDeadMessage
 
 TASK_ID: Final = "fN1SbArXTPSVFNUvaOlinQ"
@@ -142,7 +142,7 @@ ALL: Final[tuple[Message, ...]] = (
         step=JobStep(name="Extract", state="DONE"),
     ),
     JobResolvedMessage(
-        job_id=TASK_ID, type="FILE.ETL", state="DONE", env_id="prod", task_group_id=GROUP_ID, steps=()
+        job_id=TASK_ID, type="FILE_ETL", state="DONE", env_id="prod", task_group_id=GROUP_ID, steps=()
     ),
 )
 """One message of every kind, in the order of the declarations."""
