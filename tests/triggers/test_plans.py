@@ -21,7 +21,7 @@ _TABLES: Final = {
     " 1714564800000, 0, 1714564800000 + n, CAST(NULL AS BIGINT),"
     " CASE WHEN n % 3 = 0 THEN 1714564800000 + n END, CASE WHEN n % 100 = 0 THEN 1 ELSE 0 END, '{}', 0, 0, 0"
     " FROM numbers",
-    "trigger_fires": "SELECT 'group' || CAST(n % 20 AS TEXT), 'trigger' || CAST(n % 20 AS TEXT), n,"
+    "trigger_fires": "SELECT 'group7', 'trigger' || CAST(n % 20 AS TEXT), n,"
     " 'tick' || CAST(n AS TEXT), 'cron', 'task' || CAST(n AS TEXT), 1714564800000 + n, CAST(NULL AS BIGINT),"
     " CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), 'created', CAST(NULL AS TEXT), CAST(NULL AS TEXT)"
     " FROM numbers",
