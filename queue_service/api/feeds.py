@@ -16,9 +16,19 @@ Shorten = Callable[[list[Event]], list[Event]]
 
 
 class Feed:
-    """The events of one reader."""
+    """The events of one reader, who must :meth:`close` it. Thousands wake at once, so waking is cheap."""
 
-    __slots__ = ("_bell", "_shorten", "_waiting", "after", "ended", "slow")
+    __slots__ = (
+        "_loop",
+        "_quiet_since",
+        "_shorten",
+        "_timer",
+        "_waiter",
+        "_waiting",
+        "after",
+        "ended",
+        "slow",
+    )
 
     def __init__(self, after: int, shorten: Shorten | None = None) -> None:
         self.after = after
@@ -28,8 +38,11 @@ class Feed:
         self.slow = False
         """Whether it was ended because too much waited."""
         self._waiting: list[Event] = []
-        self._bell = asyncio.Event()
         self._shorten = shorten
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] | None = None
+        self._quiet_since = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
 
     def push(self, position: int, event: Event) -> None:
         """Give the reader an event, unless it has one of that position or a later one."""
@@ -48,13 +61,19 @@ class Feed:
             if len(self._waiting) > MOST_UNDELIVERED:
                 self.slow = True
                 self._waiting.clear()
-                self.end()
-        self._bell.set()
+                self.ended = True
+        self._wake()
 
     def end(self) -> None:
         """Nothing follows any more."""
         self.ended = True
-        self._bell.set()
+        self._wake()
+
+    def close(self) -> None:
+        """The reader has gone."""
+        self.end()
+        if self._timer is not None:
+            self._timer.cancel()
 
     @property
     def behind(self) -> bool:
@@ -64,13 +83,25 @@ class Feed:
     async def take(self) -> Sequence[Event] | None:
         """All that waits, as soon as something does; nothing after a while without, None after the end."""
         if not self._waiting and not self.ended:
-            self._bell.clear()
+            self._timer = self._timer or self._loop.call_later(KEEP_ALIVE_SECONDS, self._look)
+            self._waiter = self._loop.create_future()
             try:
-                async with asyncio.timeout(KEEP_ALIVE_SECONDS):
-                    await self._bell.wait()
-            except TimeoutError:
-                return ()
+                await self._waiter
+            finally:
+                self._waiter = None
+            self._quiet_since = self._loop.time()
         if not self._waiting and self.ended:
             return None
         taken, self._waiting = self._waiting, []
         return taken
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _look(self) -> None:
+        """Wake a reader who has heard nothing for long, or look again when that may be so."""
+        left = self._quiet_since + KEEP_ALIVE_SECONDS - self._loop.time()
+        if left <= 0:
+            self._wake()
+        self._timer = self._loop.call_later(left if left > 0 else KEEP_ALIVE_SECONDS, self._look)

@@ -132,6 +132,7 @@ class JobStreams:
             logger.warning("the stream of a job ends; its reader will come again", reason=str(error))
         finally:
             timer.cancel()
+            feed.close()
             self._feeds.discard(feed)
             self._leave(job_id, feed)
 

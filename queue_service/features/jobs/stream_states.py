@@ -117,6 +117,7 @@ class StateStreams:
             logger.warning("a stream of states ends; its reader will come again", reason=str(error))
         finally:
             timer.cancel()
+            feed.close()
             self._feeds.discard(feed)
             self._joined.pop(feed, None)
 

@@ -107,6 +107,7 @@ class Tail:
             logger.warning("a stream of events ends; its reader will come again", reason=str(error))
         finally:
             timer.cancel()
+            feed.close()
             self._feeds.discard(feed)
             self._filters.remove(feed)
 
