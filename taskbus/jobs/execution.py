@@ -19,6 +19,7 @@ from taskbus.clock import Clock
 from taskbus.jobs.decisions import Advice, End, decide
 from taskbus.jobs.endings import EndedByHandler
 from taskbus.jobs.hooks import Hook, Metric, WorkMiddleware, wrapped
+from taskbus.jobs.locks import held
 from taskbus.jobs.options import UNLIMITED, Duration
 from taskbus.jobs.registry import Registered, Registry
 from taskbus.jobs.reporter import Reporter
@@ -98,7 +99,10 @@ class Executor:
             job = registered.job_type.of_args(await reporter.params(run.args))
             error: BaseException | None = None
             try:
-                run.output = _kept(await self._limited(registered.work(job, run), run, registered, hooks))
+                async with held(registered.job_type.options.lock, run.args, repr(run), self._client) as token:
+                    run.lock_token = token
+                    result = await self._limited(registered.work(job, run), run, registered, hooks)
+                run.output = _kept(result)
             except (Exception, asyncio.CancelledError) as raised:
                 error = raised
             for hook in hooks:

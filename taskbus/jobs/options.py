@@ -24,6 +24,7 @@ from schemas.extensions import (
 from schemas.ids import TaskQueueId
 from schemas.task import PRIORITIES, Priority
 from schemas.unique import CountedState
+from taskbus.jobs.locks import LockTemplate
 
 Duration = str | float | timedelta
 """Seconds, a timedelta, or a number with its unit: ``500ms``, ``10s``, ``5m``, ``1.5h``, ``2d``."""
@@ -136,6 +137,8 @@ class JobOptions:
       forgotten, from the deadline; ``retention`` tells more about that.
     * ``unique``, ``concurrency``, ``rate``: see :class:`Unique`, :class:`Limit`, :class:`Rate`.
     * ``tags``: text by name, for lists and for listeners.
+    * ``lock``: a named lock that an attempt holds, ``tenant:namespace/name`` with members of the arguments:
+      ``acme:locks/file-{file_id}``; while another holds it, the job comes again every ten seconds.
     * Of typed jobs: ``steps``, in ``step_order`` or in any; ``resumable``: whether an attempt goes on behind
       the steps that earlier ones have done.
 
@@ -155,6 +158,7 @@ class JobOptions:
     concurrency: Limit | None = None
     rate: Rate | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    lock: str | None = None
     steps: Sequence[str | Step] = ()
     step_order: Literal["sequential", "any"] = "sequential"
     resumable: bool = False
@@ -166,6 +170,8 @@ class JobOptions:
                 raise ValueError(f"{name}: must be longer than nothing")
         if self.timeout not in (None, UNLIMITED) and not _duration("timeout", self.timeout):
             raise ValueError("timeout: must be longer than nothing, or -1 for no limit")
+        if self.lock is not None:
+            LockTemplate.parse(self.lock)
         _ = self.level, self.extensions
         self._check_deadline()
 

@@ -44,6 +44,8 @@ class Run:
         self.tags = claimed.task.tags
         self.output: Any = None
         """What the handler returned: a JSON value to keep with the completed job."""
+        self.lock_token: int | None = None
+        """The fencing token of the lock of its type: larger than those of earlier holders."""
         self._cancelled = threading.Event()
 
     def snooze(self, delay: Duration) -> NoReturn:

@@ -230,3 +230,58 @@ async def test_jobs_are_listed_and_cancelled() -> None:
         found = [job.job_id async for job in bus.jobs.jobs(state="PENDING", page_size=1)]
         assert sorted(found) == sorted(made[1:])
         assert [job.job_id async for job in bus.jobs.jobs(tag=("n", "2"))] == [made[2]]
+
+
+class Refresh(Job):
+    view: str
+    options = JobOptions(queue="jobs/views", lock="acme:locks/view-{view}")
+
+
+async def test_an_attempt_holds_the_lock_of_its_type_and_lets_go_of_it() -> None:
+    worker = Worker()
+    seen: list[Any] = []
+
+    async with testing.bus(worker) as bus:
+        locks = bus.kv("acme:locks")
+
+        @worker.handle(Refresh)
+        async def refresh(job: Refresh, run: Run) -> None:
+            seen.append((await locks.get("view-sales"), run.lock_token))
+            if run.attempt == 1:
+                raise OSError("the disk is full")
+
+        await bus.insert(Refresh(view="sales"))
+        await bus.run_until_idle()
+        assert await locks.get("view-sales") is None
+        bus.clock.advance("2s")
+        await bus.run_until_idle()
+        assert await locks.get("view-sales") is None
+    (first, token), (second, larger) = seen
+    assert (first.startswith("Refresh "), second.startswith("Refresh "), larger > token) == (True, True, True)
+
+
+async def test_a_job_whose_lock_another_one_holds_comes_again() -> None:
+    worker = Worker()
+    seen: list[str] = []
+
+    @worker.handle(Refresh)
+    async def refresh(job: Refresh, run: Run) -> None:
+        seen.append(job.view)
+
+    async with testing.bus(worker) as bus:
+        taken = await bus.kv("acme:locks").put("view-sales", "somebody", if_version=0)
+        inserted = await bus.insert(Refresh(view="sales"))
+        await bus.insert(Refresh(view="stocks"))
+        await bus.run_until_idle()
+        assert (seen, await bus.state(inserted.task_id)) == (["stocks"], "pending")
+        await bus.kv("acme:locks").delete("view-sales", if_version=taken.version)
+        bus.clock.advance("10s")
+        await bus.run_until_idle()
+        assert (seen, await bus.state(inserted.task_id)) == (["stocks", "sales"], "completed")
+        assert (await bus.attempts(inserted.task_id)).attempt == 1
+
+
+@pytest.mark.parametrize("lock", ["locks", "acme/locks", "acme:locks/{view", "acme:{view}/x", "acme:locks/"])
+def test_a_lock_that_is_none(lock: str) -> None:
+    with pytest.raises(ValueError, match="expected tenant:namespace"):
+        JobOptions(lock=lock)
