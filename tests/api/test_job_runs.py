@@ -1,7 +1,8 @@
 """Jobs at work: steps, progress, output; and every change of a task is an event (P-1 to P-8, E-2, B.8)."""
 
+import asyncio
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -211,6 +212,44 @@ async def test_the_step_of_a_type_without_steps_is_the_run(jobs: RunningJobs) ->
         "state DONE",
         "end DONE",
     ]
+
+
+async def test_events_have_no_gaps_whoever_writes_at_once(jobs: RunningJobs) -> None:
+    made = [await jobs.running(stepOrder="any") for _ in range(3)]
+    writes = [
+        call
+        for job_id in made
+        for number in range(10)
+        for call in (
+            jobs.call("POST", f"/jobs/{job_id}/runs/0/log", {"message": f"line {number}"}),
+            jobs.step(job_id, "Extract", "RUNNING", message=str(number)),
+            jobs.queue.call("POST", f"/task/{job_id}/runs/0/reclaim"),
+        )
+    ]
+    ends = [jobs.report(made[0], "completed"), jobs.cancel(made[1]), jobs.queue.loops.claims.run_once()]
+    await asyncio.gather(*writes, *ends)
+    for job_id, end in zip(made, ("end DONE", "end CANCELLED", None), strict=True):
+        told = await jobs.told(job_id)  # which looks for gaps
+        assert told.count("end DONE") + told.count("end CANCELLED") == (end is not None)
+        assert end is None or told[-1] == end
+
+
+async def test_a_task_that_is_no_job_costs_no_statement_of_jobs(jobs: RunningJobs) -> None:
+    seen: list[str] = []
+    statements = jobs.queue.database.driver._statements  # type: ignore[attr-defined]
+    get = statements.get
+
+    def noting(statement: Any, values: Any) -> Any:
+        compiled = get(statement, values)
+        seen.append(compiled.sql)
+        return compiled
+
+    statements.get = noting
+    task_id = await jobs.queue.claimed()
+    await jobs.queue.post(f"/task/{task_id}/runs/0/reclaim")
+    await jobs.queue.post(f"/task/{task_id}/runs/0/completed")
+    assert len(seen) > 5
+    assert not [sql for sql in seen if "job" in sql]
 
 
 # ---- steps -------------------------------------------------------------------------------------------
