@@ -25,7 +25,7 @@ async def test_the_nightly_report_covers_the_days_in_order(service: Running) -> 
         nightly_report.main(Taskbus(Queue(service.root_url)), "2026-01-01 00:00:00.000 +0000")
     )
     async with Triggers(service.root_url) as triggers, asyncio.timeout(60):
-        await listed(triggers, "nightly-report")
+        await listed(triggers, running)
         for day in (2, 3):
             await triggers.fire_trigger("demo", "nightly-report")
             while (await watermark(triggers)) != datetime(2026, 1, day, tzinfo=UTC):
@@ -34,13 +34,13 @@ async def test_the_nightly_report_covers_the_days_in_order(service: Running) -> 
     await running
 
 
-async def listed(triggers: Triggers, trigger_id: str) -> None:
+async def listed(triggers: Triggers, running: asyncio.Task[None]) -> None:
     """Wait until the example has made its trigger."""
     while True:
         try:
-            await triggers.trigger("demo", trigger_id)
+            await triggers.trigger("demo", "nightly-report")
         except NotFound:
-            await asyncio.sleep(0.05)
+            await asyncio.wait([running], timeout=0.1)
         else:
             return
 
