@@ -135,6 +135,21 @@ class JobTypesResponse(Document):
     continuation_token: Text | None = None
 
 
+class ListedType(Document):
+    """A type of the catalogue."""
+
+    type: Text
+    definition: JobTypeDefinition
+
+
+class JobCatalogueResponse(Document):
+    """Types that are at hand, whether or not they are registered."""
+
+    schema_name = "job-catalogue-response"
+
+    types: tuple[ListedType, ...]
+
+
 # ---- jobs --------------------------------------------------------------------------------------------
 
 

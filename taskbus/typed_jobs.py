@@ -9,6 +9,7 @@ from pydantic_core import to_json
 
 from schemas.jobs import (
     CancelJobRequest,
+    JobCatalogueResponse,
     JobResponse,
     JobRunResponse,
     JobsResponse,
@@ -68,6 +69,11 @@ class Jobs(ServiceClient):
         async for page in pages(fetch):
             for one in page.types:
                 yield one
+
+    async def catalogue(self) -> dict[str, JobTypeDefinition]:
+        """Types that are at hand, by name, whether or not they are registered."""
+        found = await self._get(JobCatalogueResponse, "catalogue")
+        return {one.type: one.definition for one in found.types}
 
     async def remove_type(self, name: str) -> None:
         """Delete a type. Raises NotFound, and Conflict while jobs of it have not ended."""

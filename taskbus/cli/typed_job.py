@@ -160,10 +160,17 @@ def cancel(
 
 def types(
     name: Annotated[str, typer.Argument(metavar="TYPE", help="All if left out.")] = "",
+    catalogue: Annotated[
+        bool, typer.Option("--catalogue", help="Those that `taskbus job register` knows, registered or not.")
+    ] = False,
     as_json: AsJson = False,
     root_url: RootUrl = None,
 ) -> None:
     """List the registered types of jobs, or print the definition of one as JSON."""
+    if catalogue:
+        for listed, definition in TO_REGISTER.items():
+            typer.echo(f"{listed}  {', '.join(definition.params_schema['required'])}")
+        return
 
     async def ask() -> list[JobTypeResponse]:
         async with client:

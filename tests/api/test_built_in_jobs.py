@@ -90,6 +90,11 @@ async def test_steps_are_those_of_the_page(jobs: RunningJobs) -> None:
     assert [step.always for step in TO_REGISTER["WEBAPI_SYNC"].steps] == [False, False, False, True]
 
 
+@on_sqlite
+async def test_what_can_be_registered_is_told(jobs: RunningJobs) -> None:
+    assert {one["type"] for one in (await jobs.get("/catalogue"))["types"]} == CATALOGUE.keys()
+
+
 # ---- registration ------------------------------------------------------------------------------------
 
 

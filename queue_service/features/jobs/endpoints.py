@@ -69,6 +69,20 @@ TYPE_ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         output=shapes.JobTypeResponse,
     ),
     Endpoint(
+        name="jobCatalogue",
+        method="get",
+        route="/catalogue",
+        category=_TYPES,
+        title="List types that can be registered",
+        description=(
+            "Types that are at hand. The service has registered those of the task queue `taskbus/builtin`; "
+            "register others as they stand here, or changed."
+        ),
+        handler=JobTypesApi.list_catalogue,
+        scopes="jobs:list-types",
+        output=shapes.JobCatalogueResponse,
+    ),
+    Endpoint(
         name="removeJobType",
         method="delete",
         route=_TYPE,

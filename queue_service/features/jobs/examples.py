@@ -54,6 +54,9 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "job-type-definition": {"three steps": _DEFINITION},
     "job-type-response": {"registered": _TYPE},
     "job-types-response": {"one type": {"types": [_TYPE]}},
+    "job-catalogue-response": {
+        "one type": {"types": [{"type": "FILE_ETL", "definition": _TYPE["definition"]}]}
+    },
     "submit-job-request": {
         "load a file": {
             "type": "FILE_ETL",

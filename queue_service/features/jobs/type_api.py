@@ -10,7 +10,14 @@ from queue_service.features.jobs import type_store, types
 from queue_service.features.jobs.type_store import StoredType
 from queue_service.store.database import Database
 from queue_service.store.statements import Connection
-from schemas.jobs import JobTypeDefinition, JobTypeResponse, JobTypesResponse
+from schemas.job_catalogue import CATALOGUE
+from schemas.jobs import (
+    JobCatalogueResponse,
+    JobTypeDefinition,
+    JobTypeResponse,
+    JobTypesResponse,
+    ListedType,
+)
 
 LIVE: Final = timedelta(minutes=5)
 """A worker that asked for work since then is alive."""
@@ -51,6 +58,13 @@ class JobTypesApi:
             shown = await self._shown(connection, found[: asked.limit])
         token = asked.token_after(shown[-1].type) if len(found) > asked.limit else None
         return JobTypesResponse.trusted(types=tuple(shown), continuation_token=token)
+
+    async def list_catalogue(self, call: Call[None]) -> JobCatalogueResponse:
+        return JobCatalogueResponse.trusted(
+            types=tuple(
+                ListedType.trusted(type=name, definition=definition) for name, definition in CATALOGUE.items()
+            )
+        )
 
     async def delete_type(self, call: Call[None]) -> dict[str, Any]:
         name = call.params["jobType"]

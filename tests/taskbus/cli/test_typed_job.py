@@ -124,3 +124,9 @@ def test_a_type_of_the_catalogue_is_registered_by_its_name(run: Run) -> None:
     with server_in_thread(Answer(status=201, body=TYPE)) as server:
         assert run("job", "register", "WEBAPI_SYNC", "--root-url", server.url).exit_code == 0
     assert [step["name"] for step in server.seen[0].json["steps"]][-1] == "Release Lock"
+
+
+def test_the_catalogue_is_listed_without_a_server(run: Run) -> None:
+    listed = run("job", "types", "--catalogue").stdout.splitlines()
+    assert "FILE_ETL  fileId, areaId, envId, tenantId" in listed
+    assert len(listed) == 14

@@ -48,6 +48,7 @@ async def test_a_class_is_a_type() -> None:
         ]
         assert definition.defaults is not None
         assert (definition.defaults.max_attempts, definition.resumable) == (3, True)
+        assert "WEBAPI_SYNC" in await bus.jobs.catalogue()
         assert "FILE_ETL" in [one.type async for one in bus.jobs.job_types()]
 
 
