@@ -6,9 +6,11 @@ from typing import Any, Final
 import pytest
 from sqlalchemy import text
 
+from queue_service.features.jobs.examples import EXAMPLES
 from schemas.ids import slugid
 from schemas.jobs import MAX_PARAMS
 from tests.api.jobbed import FILE_ETL, FIXED, PARAMS, QUEUE, Json, RunningJobs
+from tests.api.test_hostile_text import spoiled
 
 on_sqlite = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 
@@ -346,3 +348,32 @@ async def test_an_attempt_that_waits_is_counted_as_the_next(jobs: RunningJobs) -
     await jobs.report(job_id, "failed", {"error": "no such file"})
     job: Any = await jobs.job(job_id)
     assert (job["state"], job["attempt"], job["errors"][0]["error"]) == ("PENDING", 2, "no such file")
+
+
+# ---- hostile text ------------------------------------------------------------------------------------
+
+CALLS: Final = {
+    "job-type-definition": ("PUT", "/types/T{number}"),
+    "submit-job-request": ("POST", "/jobs"),
+    "cancel-job-request": ("POST", "/jobs/{waiting}/cancel"),
+    "step-report": ("PUT", "/jobs/{running}/runs/0/steps/Extract"),
+    "progress-report": ("POST", "/jobs/{running}/runs/0/progress"),
+    "log-report": ("POST", "/jobs/{running}/runs/0/log"),
+    "output-report": ("PUT", "/jobs/{running}/runs/0/output"),
+}
+
+
+@pytest.mark.parametrize("shape", CALLS)
+async def test_hostile_text_is_refused_or_kept(jobs: RunningJobs, shape: str) -> None:
+    running = await jobs.running()
+    method, target = CALLS[shape]
+    for example in EXAMPLES[shape].values():
+        for number, body in enumerate(spoiled(example)):
+            waiting = await jobs.submit() if "{waiting}" in target else ""
+            place = target.format(number=number + 10, waiting=waiting, running=running)
+            reply = await jobs.call(method, place, body)
+            assert reply.status < 500, f"{place} {body!r}: {reply.body.decode()}"
+            if waiting and reply.status == 200 and "reason" in body:
+                assert reply.json()["reason"] == body["reason"]
+    await jobs.job(running)
+    await jobs.kept(running)

@@ -171,7 +171,7 @@ def _job(row: Row) -> Job:
         expires=row.expires,
         progress=None if row.progress is None else JobProgress.from_json(row.progress),
         cursor=None if row.cursor is None else from_json(row.cursor),
-        cancel_reason=row.cancel_reason,
+        cancel_reason=None if row.cancel_reason is None else from_json(row.cancel_reason),
         noted=row.noted,
         told=row.told,
     )
@@ -192,7 +192,7 @@ def _row(job: Job) -> dict[str, Any]:
         "steps": _STEPS.dump_json(job.steps, by_alias=True, exclude_none=True).decode(),
         "progress": None if job.progress is None else job.progress.to_json().decode(),
         "cursor": None if job.cursor is None else to_json(job.cursor).decode(),
-        "cancel_reason": job.cancel_reason,
+        "cancel_reason": None if job.cancel_reason is None else to_json(job.cancel_reason).decode(),
         "noted": None if job.noted is None else to_ms(job.noted),
         "told": None if job.told is None else to_ms(job.told),
     }

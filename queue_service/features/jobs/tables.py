@@ -44,7 +44,7 @@ jobs = Table(
     Column("steps", Text, nullable=False, comment="JSON array"),
     Column("progress", Text, comment="JSON object as on the wire: the last that was reported"),
     Column("cursor", Text, comment="JSON value: where the step under way got to"),
-    Column("cancel_reason", Text, comment="what the caller said who cancelled it"),
+    Column("cancel_reason", Text, comment="JSON string: what the caller said who cancelled it"),
     Column("noted", Milliseconds, comment="when progress was last an event"),
     Column("told", Milliseconds, comment="when progress was last a message"),
     Column("created", Milliseconds, nullable=False),

@@ -1,5 +1,6 @@
 """The registry of types: registered, replaced, found again compiled, let go (T-1 to T-5)."""
 
+import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
@@ -12,8 +13,9 @@ from queue_service.features.jobs.params import ParamsSchema
 from queue_service.features.jobs.type_store import StoredType
 from queue_service.store.database import Tx
 from queue_service.store.statements import Connection
-from schemas.jobs import JobStep, JobTypeDefinition
+from schemas.jobs import JOB_TYPE_PATTERN, JobStep, JobTypeDefinition
 
+_NAME: Final = re.compile(JOB_TYPE_PATTERN)
 COMPILED: Final = 500
 """Types whose compiled schemas are kept."""
 
@@ -54,6 +56,8 @@ class Types:
 
     async def find(self, connection: Connection, name: str) -> RegisteredType | None:
         """The type that new jobs of this name get."""
+        if _NAME.fullmatch(name) is None:
+            return None
         known = await type_store.which(connection, name)
         return None if known is None else await self.version(connection, known.type, known.version)
 

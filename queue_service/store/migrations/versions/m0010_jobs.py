@@ -64,7 +64,12 @@ def upgrade() -> None:
             comment="JSON object as on the wire: the last that was reported",
         ),
         sa.Column("cursor", sa.Text(), nullable=True, comment="JSON value: where the step under way got to"),
-        sa.Column("cancel_reason", sa.Text(), nullable=True, comment="what the caller said who cancelled it"),
+        sa.Column(
+            "cancel_reason",
+            sa.Text(),
+            nullable=True,
+            comment="JSON string: what the caller said who cancelled it",
+        ),
         sa.Column("noted", sa.BigInteger(), nullable=True, comment="when progress was last an event"),
         sa.Column("told", sa.BigInteger(), nullable=True, comment="when progress was last a message"),
         sa.Column("created", sa.BigInteger(), nullable=False),
