@@ -7,22 +7,20 @@ A plain ASGI application over the raw request target. FastAPI is not in the way 
 import asyncio
 import logging
 import random
-import re
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 import structlog
-from pydantic import ValidationError
 from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 
 from queue_service.api.bodies import BodyReader, ClientGone, Room, parsed
+from queue_service.api.checks import check_params, checked_body, checked_query
 from queue_service.api.endpoint import Answer, Call, Endpoint, Result, Section
-from queue_service.api.errors import error_body, refused, schema_violations
+from queue_service.api.errors import error_body, refused
 from queue_service.api.permit import NOBODY, Gate
 from queue_service.api.routing import BadEncoding, Match, Router
 from queue_service.api.streaming import Stream, send_events, send_frames
@@ -32,8 +30,6 @@ from queue_service.clock import Clock
 from queue_service.core.errors import (
     AuthenticationFailed,
     InsufficientScopes,
-    InvalidRequestArguments,
-    MalformedPayload,
     QueueError,
 )
 from queue_service.counting import Calls
@@ -41,16 +37,13 @@ from queue_service.log_context import about
 from queue_service.operations.batching import Overloaded
 from queue_service.store.database import StoreUnavailable
 from schemas import tracing
-from schemas.base import Document, Wire
-from schemas.ids import PARAMETER_PATTERNS, QUERY_PATTERNS
+from schemas.base import Document
 
 logger = structlog.get_logger(__name__)
 _level = logging.getLogger(__name__)
 
 MAX_ECHO: Final = 1024 * 1024
 """Bytes of the largest body that a refusal repeats."""
-_PARAMETERS: Final = {name: re.compile(pattern) for name, pattern in PARAMETER_PATTERNS.items()}
-_QUERIES: Final = {name: re.compile(pattern) for name, pattern in QUERY_PATTERNS.items()}
 
 _JSON: Final = b"application/json"
 _HEADERS: Final[list[tuple[bytes, bytes]]] = [
@@ -265,9 +258,9 @@ class Pipeline:
             request.facts["clientId"] = permit.client_id
         if endpoint.scopes is not None and not endpoint.deferred:
             permit.require(endpoint.scopes, request.params)
-        _check_params(request.params)
-        query, lists = _check_query(endpoint, scope["query_string"])
-        body = _validated(request)
+        check_params(request.params)
+        query, lists = checked_query(endpoint, scope["query_string"])
+        body = checked_body(endpoint, request.payload, is_json=request.content_type == _JSON)
         call = Call(
             endpoint=endpoint,
             params=request.params,
@@ -328,60 +321,6 @@ async def _read_body(request: _Request, receive: Receive) -> None:
         request.signed = replace(request.signed, body=raw)
     if raw and is_json:
         request.payload = parsed(raw, request.endpoint.max_values)
-
-
-def _check_params(params: Mapping[str, str]) -> None:
-    wrong = [
-        f" * `{name}` is `{value}` and must match `{PARAMETER_PATTERNS[name]}`"
-        for name, value in params.items()
-        if _PARAMETERS[name].fullmatch(value) is None
-    ]
-    if wrong:
-        raise InvalidRequestArguments("Invalid URL parameters:\n" + "\n".join(wrong))
-
-
-def _check_query(endpoint: Endpoint, raw: bytes) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """The query by key, and that of its keys which may be repeated.
-
-    Unknown keys, others that are repeated, and values out of form are refused.
-    """
-    if not raw:
-        return {}, {}
-    query: dict[str, str] = {}
-    lists: dict[str, list[str]] = {}
-    wrong: list[str] = []
-    for key, value in parse_qsl(raw.decode("latin-1"), keep_blank_values=True):
-        if key == "bewit":
-            continue
-        if key in endpoint.lists and _QUERIES[key].fullmatch(value) is not None:
-            lists.setdefault(key, []).append(value)
-        elif key not in endpoint.query and key not in endpoint.lists:
-            wrong.append(f" * `{key}` is not a parameter of this call")
-        elif key in query:
-            wrong.append(f" * `{key}` is given more than once")
-        elif _QUERIES[key].fullmatch(value) is None:
-            wrong.append(f" * `{key}` is `{value}` and must match `{QUERY_PATTERNS[key]}`")
-        else:
-            query[key] = value
-    if wrong:
-        raise InvalidRequestArguments("Invalid query-string parameters:\n" + "\n".join(wrong))
-    return query, lists
-
-
-def _validated(request: _Request) -> Wire | None:
-    """The body as a value, for an endpoint that takes one."""
-    endpoint, payload = request.endpoint, request.payload
-    shape = endpoint.body
-    if shape is None:
-        return None
-    if endpoint.input is None:
-        payload = payload if isinstance(payload, dict) else {}
-    elif request.content_type != _JSON:
-        raise MalformedPayload("The request must have `Content-Type: application/json`.")
-    try:
-        return shape.model_validate(payload)
-    except ValidationError as error:
-        raise schema_violations(error) from None
 
 
 def _request_id() -> bytes:
