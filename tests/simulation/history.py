@@ -20,6 +20,10 @@ class Open:
     request: Request
     since: int
     began: int
+    time: float = 0.0
+    """Seconds of the simulation at which it began."""
+    gone: bool = False
+    """Whether the client has hung up."""
     on_death: Callable[[], None] = lambda: None
     """What the client does when it notices that the server died."""
 
@@ -104,7 +108,7 @@ class History:
 
     def opened(self, request: Request) -> Open:
         """The call reaches a server."""
-        call = Open(request, self.commits, self.clock())
+        call = Open(request, self.commits, self.clock(), self.time())
         self.open[about(request)].append(call)
         return call
 

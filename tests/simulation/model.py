@@ -59,8 +59,11 @@ class Wishes:
     held: bool = False
     run_at: int | None = None
     policy: dict[str, Any] | None = None
+    some: bool = False
+    """Whether there are any; a task without any is Taskcluster's."""
 
 
+EXTENSIONS: Final = frozenset({"held", "runAt", "maxAttempts", "retryPolicy", "unique"})
 PLAIN: Final = Wishes()
 
 
@@ -153,6 +156,7 @@ class Model:
             definition.get("held", False),
             ms(definition["runAt"]) if "runAt" in definition else None,
             definition.get("retryPolicy"),
+            bool(EXTENSIONS & definition.keys()),
         )
         state = State(
             retries, ms(definition["deadline"]), definition["priority"], retries,
@@ -302,7 +306,8 @@ class Model:
         if len(state.runs) >= MOST_RUNS:
             raise Refused(CONFLICT)
         left = min(state.retries, MOST_RUNS - 1 - len(state.runs))
-        attempts = state.max_attempts + (state.attempt >= state.max_attempts)
+        extended = state.wishes.some or state.errors or state.snoozes
+        attempts = state.max_attempts + bool(extended and state.attempt >= state.max_attempts)
         return _queue(replace(state, retries_left=left, max_attempts=attempts), "rerun", now)
 
     def change_priority(self, state: State, now: int, priority: str) -> State:

@@ -5,6 +5,7 @@ At every commit each member that was added and is not acked is there once; what 
 
 import sqlite3
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ DEAD: Final = ".dead"
 FORGOTTEN: Final = 1_800_000
 """Milliseconds after which a lease that is over may be unknown."""
 SOON: Final = 5.0
+"""Seconds within which a waiting consumer must be given a member that is free."""
 
 
 @dataclass(frozen=True)
@@ -127,11 +129,20 @@ class Worksets:
             raise Violation("the delivery is not counted, or its token not larger than the last")
         if after.doomed != (0 < self.max_deliveries <= after.deliveries):
             raise Violation(f"of {self.max_deliveries} deliveries")
-        asking = [call.request for call in self._history.open["set"] if call.request.method == "pop_members"]
-        if not any(after.free_at == now + request.body["leaseTtlMs"] for request in asking):
+        asking = [call for call in self._history.open["set"] if call.request.method == "pop_members"]
+        if not any(after.free_at == now + call.request.body["leaseTtlMs"] for call in asking):
             raise Violation("nobody asks for it")
+        self._look_at_patience(member_id, asking)
         self._leased[after.lease][member_id] = (after.deliveries, after.token)
         self._ends[after.lease] = after.free_at
+
+    def _look_at_patience(self, member_id: str, asking: Sequence[Open]) -> None:
+        """Who waits is served soon, not when it gives up (WK-2)."""
+        free = max(self._free_since.get(member_id, self._history.time()), self._history.calm_since)
+        waiting = [call.time for call in asking if "wait" in call.request.body and not call.gone]
+        late = self._history.time() - max(free, min(waiting, default=self._history.time()))
+        if late > SOON:
+            raise Violation(f"somebody has waited for it for {late:.1f} s")
 
     def _changed_while_held(self, member_id: str, before: Member, after: Member, now: int) -> None:
         assert after.lease is not None
@@ -228,13 +239,6 @@ class Worksets:
     def _holds(self, lease_id: str, member_id: str) -> bool:
         member = self.members.get(member_id)
         return member is not None and not member.dead and member.lease == lease_id
-
-    def waited_in_vain(self, seconds: float) -> None:
-        """A consumer waited so long and got nothing."""
-        time, calm = self._history.time(), self._history.calm_since
-        for member_id, since in self._free_since.items():
-            if time - max(since, calm) > SOON and seconds > SOON:
-                self._history.violated(f"a consumer got nothing, and {member_id} is free since {since:.3f} s")
 
 
 def _ids_of(request: Request) -> list[str]:

@@ -328,8 +328,14 @@ class World:
             calls[call] = None
             hung_up = server.loop.create_future()
             began = scheduler.now
+
+            def hang_up() -> None:
+                call.gone = True
+                if not hung_up.done():
+                    hung_up.set_result(None)
+
             if leaves:
-                scheduler.after(leaves, lambda: hung_up.done() or hung_up.set_result(None))
+                scheduler.after(leaves, hang_up)
 
             def answered(reply: Reply) -> None:
                 del calls[call]
@@ -337,9 +343,7 @@ class World:
                 if request.method in PATIENT and reply.error is None and not _got(reply):
                     if left:
                         return  # what was under way for it may still be committed
-                    if request.method == "pop_members":
-                        self.judge.worksets.waited_in_vain(scheduler.now - began)
-                    elif scheduler.now - began >= LONG_POLL:
+                    if request.method == "claim_work" and scheduler.now - began > LONG_POLL - 1:
                         self.judge.replies.waited_in_vain(request)
                 self.judge.answered(call, reply)
                 lost = self._replies_lost or left or (reply.error == UNAVAILABLE)
