@@ -1,7 +1,7 @@
 """Types of jobs that are at hand: three that the service itself works on, fourteen to be registered.
 
 ``taskbus job register FILE_ETL`` registers one of them as it stands here. Its work is that of its workers:
-``examples/etl`` and ``examples/webapi_sync`` have handlers, of the others this is the agreement.
+``examples/etl``, ``webapi_sync`` and ``upkeep`` have handlers for five; of the others this is the agreement.
 """
 
 from collections.abc import Mapping

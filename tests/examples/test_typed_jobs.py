@@ -16,6 +16,7 @@ from events import JobResolved
 from events.testing import Recorder
 from examples.etl import __main__ as etl_program
 from examples.etl import job as etl
+from examples.upkeep import job as upkeep
 from examples.webapi_sync import __main__ as sync_program
 from examples.webapi_sync import job as webapi_sync
 from schemas.job_catalogue import TO_REGISTER
@@ -63,7 +64,10 @@ async def working(worker: Worker, service: Running) -> AsyncIterator[None]:
         await running
 
 
-@pytest.mark.parametrize("job_type", [etl.FileEtl, webapi_sync.WebapiSync])
+@pytest.mark.parametrize(
+    "job_type",
+    [etl.FileEtl, webapi_sync.WebapiSync, upkeep.PurgeData, upkeep.RebuildSchema, upkeep.MatviewRefresh],
+)
 def test_the_classes_are_what_the_catalogue_says(job_type: Any) -> None:
     made, listed = definition_of(job_type), TO_REGISTER[job_type.kind]
     assert sorted(made.params_schema["required"]) == sorted(listed.params_schema["required"])
@@ -160,6 +164,32 @@ async def test_a_web_api_that_breaks_leaves_no_lock_behind(
         ["ERROR", "PENDING", "PENDING", "DONE"],
     )
     assert await holder(service) is None
+
+
+async def test_a_warehouse_is_kept_in_order(warehouse: Path) -> None:
+    with closing(sqlite3.connect(warehouse)) as database, database:
+        database.execute("CREATE TABLE crm (id, name)")
+        database.executemany("INSERT INTO crm VALUES (?, ?)", [(1, "ada"), (2, "grace"), (3, "ada")])
+    whose = {"env_id": "dev", "tenant_id": "acme"}
+    view = upkeep.MatviewRefresh(
+        **whose, view_id="crm", sql_gateway=str(warehouse), locks_collection="views", lock_id="crm"
+    )
+    rebuild, purge = (kind(**whose, stream_id="crm") for kind in (upkeep.RebuildSchema, upkeep.PurgeData))
+    outputs = []
+    async with testing.bus(upkeep.worker) as bus:
+        await bus.register(upkeep.RebuildSchema, upkeep.MatviewRefresh, upkeep.PurgeData)
+        for job in (rebuild, view, purge):
+            first = await bus.submit(job)
+            second = await bus.submit(job)
+            assert (second.job_id == first.job_id) is (job is not view)  # the others are unique
+            await bus.run_until_idle()
+            outputs.append((await bus.jobs.job(first.job_id)).output)
+            if job is view:
+                assert rows(warehouse, "SELECT * FROM crm_view ORDER BY name") == [("ada", 2), ("grace", 1)]
+    assert outputs == [{"copied": 3}, {"rows": 2}, {"purged": 3}]
+    assert rows(warehouse, "SELECT sql FROM sqlite_master WHERE name = 'crm'")[0][0].endswith(
+        "(id INTEGER PRIMARY KEY, name TEXT NOT NULL)"
+    )
 
 
 async def holder(service: Running) -> Any:

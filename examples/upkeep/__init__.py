@@ -1,0 +1,1 @@
+"""Jobs that keep an SQLite warehouse in order: purge, rebuild, refresh."""
