@@ -1,8 +1,8 @@
 """WEBAPI_PURGE_DATA, WEBAPI_REBUILD_SCHEMA and MATVIEW_REFRESH on an SQLite file.
 
 For ``taskbus worker --jobs examples.upkeep.job:worker``. ``TASKBUS_WAREHOUSE`` names the file of the streams,
-which are tables (id, name); ``sqlGateway`` that of the views. There is one purge of a stream at a time, as they
-are unique; refreshes with the same lock wait for each other.
+which are tables (id, name); ``sqlGateway`` that of the views. There is one purge of a stream at a time, as
+they are unique; refreshes with the same lock wait for each other.
 """
 
 import os
