@@ -1,7 +1,8 @@
 """The clock that fires triggers: each tick once, whichever process comes first (R-4, TR-13)."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from queue_service.features.firing.scheduler import BATCH, scheduler
 from queue_service.features.firing.task_maker import is_plain
@@ -13,6 +14,9 @@ from queue_service.features.triggers.firing import Plan, TriggerFiring, told
 from queue_service.features.triggers.rules import MAX_FIRINGS, NewId, Trigger
 from queue_service.features.triggers.ticks import TOGETHER
 from queue_service.store.database import Database, Tx
+
+PATIENCE: Final = timedelta(milliseconds=50)
+"""Before a look at triggers that were due and locked by others, who may be killed."""
 
 Fired = list[tuple[Trigger, list[Fire]]]
 
@@ -26,6 +30,8 @@ class Clock:
         self._new_id = new_id
         self.loop = scheduler("triggers", TOPIC, database, self.run_once, self._next_due)
         self._batches = Batches(database, firing, new_id, self.loop.nudge)
+        self._found = 0
+        """How many triggers the last pass had."""
 
     async def run_once(self) -> int:
         """Fire the triggers that are due; how many there were. Raises StoreUnavailable, having done nothing.
@@ -36,6 +42,7 @@ class Clock:
         for trigger in await self._batches.stirred():
             await self._batches.work(trigger, stirred=True)
         count, fired, others = await self._database.write(self._fire_due)
+        self._found = count
         computed = [trigger for trigger in others if trigger.definition.pop_batch is None]
         if computed:
             plans = [await self._planned(trigger) for trigger in computed]
@@ -78,7 +85,10 @@ class Clock:
 
     async def _next_due(self) -> datetime | None:
         async with self._database.read() as connection:
-            return await store.next_due(connection)
+            due = await store.next_due(connection)
+        if due is None or self._found:
+            return due
+        return max(due, self._database.clock.now() + PATIENCE)  # what was due already, others work on
 
 
 def _is_simple(trigger: Trigger) -> bool:
