@@ -178,7 +178,7 @@ class Settings(BaseSettings):
         default=600,
         ge=10,
         le=86400,
-        description="Seconds for which events are kept for readers of streams who come again; kept only while "
+        description="Seconds for which events are kept for readers of streams who come again; only while "
         "somebody has streamed in that time.",
     )
     stream_kept_events: int = Field(

@@ -31,7 +31,7 @@ class ConnectionFailed(TaskbusError):
 
 
 class EventsMissed(TaskbusError):
-    """The server does not keep all events any more that a listener has missed; listen again from ``last_id``."""
+    """The server does not keep all events that a listener has missed; listen again from ``last_id``."""
 
     def __init__(self, last_id: str) -> None:
         super().__init__("events were missed: the server keeps them for some minutes only")

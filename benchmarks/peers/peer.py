@@ -69,8 +69,8 @@ PEERS: Final[Sequence[Peer]] = (
         "taskbus",
         "benchmarks.peers.taskbus_jobs",
         ("benchmarks.peers.taskbus_jobs",),
-        "job and events commit together on PostgreSQL and are confirmed by RabbitMQ; leases that are renewed, "
-        "retries, four events a job in order; 1,000 jobs a transaction",
+        "job and events commit together on PostgreSQL and are confirmed by RabbitMQ; leases that are "
+        "renewed, retries, four events a job in order; 1,000 jobs a transaction",
     ),
     Peer(
         "procrastinate",
@@ -85,7 +85,8 @@ PEERS: Final[Sequence[Peer]] = (
         "pgqueuer",
         "benchmarks.peers.pgqueuer_jobs",
         ("benchmarks.peers.pgqueuer_jobs",),
-        "jobs are rows in PostgreSQL; a heartbeat is the lease; no events for others; 1,000 jobs a transaction",
+        "jobs are rows in PostgreSQL; a heartbeat is the lease; no events for others; 1,000 jobs in a "
+        "transaction",
     ),
     Peer(
         "celery",
@@ -108,7 +109,7 @@ PEERS: Final[Sequence[Peer]] = (
         "taskiq",
         "benchmarks.peers.taskiq_jobs",
         ("taskiq", "worker", "benchmarks.peers.taskiq_jobs:broker", "--workers", "1", "--log-level", "ERROR"),
-        "persistent messages on RabbitMQ with publisher confirms, acknowledged when executed; no state to ask "
-        "for; one message a call, 64 calls at once",
+        "persistent messages on RabbitMQ with publisher confirms, acknowledged when executed; no state to "
+        "ask for; one message a call, 64 calls at once",
     ),
 )

@@ -47,7 +47,7 @@ class Running:
     loops: Sequence[Loop] = ()
     """Run by one or many processes; safe by row locks and leases."""
     wind_down: Callable[[], Awaitable[None]] | None = None
-    """Called when the process is about to end, while its connections are still there; takes seconds at most."""
+    """Called when the process is about to end, while its connections are there; takes seconds at most."""
 
 
 @dataclass(frozen=True)

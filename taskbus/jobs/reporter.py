@@ -8,6 +8,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Coroutine
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar
 
@@ -24,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 PACE: Final = 0.25
 """Seconds between two reports of progress: the service keeps no more."""
+
+LAST_SECONDS: Final = 2.0
+"""For the last progress, before the end of the run is told."""
 
 T = TypeVar("T")
 
@@ -85,7 +89,9 @@ class Reporter:
         if self._sender is not None:
             self._sender.cancel()
             await asyncio.wait({self._sender})
-        await self._send()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_SECONDS):
+                await self._send()
 
     def _take(self, report: ProgressReport) -> None:
         self._waiting[report.step] = report
