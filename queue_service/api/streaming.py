@@ -20,6 +20,9 @@ KEEP_ALIVE_SECONDS: Final = 15.0
 """After so long without an event a comment is sent, so that no proxy takes the connection for dead (E-6)."""
 _RETRY: Final = b"retry: 3000\n\n"
 _KEEP_ALIVE: Final = b":\n\n"
+END: Final = "end"
+"""The kind of an event after which there is nothing to come again for."""
+_NORMAL: Final = 1000
 _GOING_AWAY: Final = 1001
 _SSE_HEADERS: Final = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -81,14 +84,19 @@ async def send_events(stream: Stream, receive: Receive, send: Send, headers: Hea
 
 
 async def send_frames(stream: Stream, receive: Receive, send: Send) -> None:
-    """Accept the WebSocket and send each event as a text frame: ``{"id", "event", "data"}``."""
+    """Accept the WebSocket and send each event as a text frame: ``{"id", "event", "data"}``.
+
+    The close code is 1000 after an ``end``, and 1001 where the reader is to come again.
+    """
+    last = ""
     await send({"type": "websocket.accept"})
     with suppress(OSError, RuntimeError):  # what servers raise when the reader has closed
         async with _watched(stream, receive, "websocket.disconnect"):
             async for batch in stream.batches:
                 for event in batch:
+                    last = event.kind
                     await send({"type": "websocket.send", "text": event.frame})
-        await send({"type": "websocket.close", "code": _GOING_AWAY, "reason": "come again, from the last id"})
+        await send({"type": "websocket.close", "code": _NORMAL if last == END else _GOING_AWAY})
 
 
 @asynccontextmanager

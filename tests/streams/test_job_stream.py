@@ -222,7 +222,7 @@ async def test_a_websocket_gets_the_same_events(jobs: RunningJobs) -> None:
         await done(jobs, job_id)
         kinds = [(await socket.receive())["event"] for _ in range(5)]
         assert kinds == ["step", "step", "step", "state", "end"]
-        assert (await socket.closed()).code == 1001
+        assert (await socket.closed()).code == 1000
     jobs.queue.permit.deny()
     with pytest.raises(Refused) as refused:
         await Socket(jobs.application, f"/api/jobs/{job_id}/stream").__aenter__()
