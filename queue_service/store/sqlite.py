@@ -7,6 +7,7 @@ is tried again and again without holding up the loop. See ``docs/decisions/0007-
 """
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -17,6 +18,8 @@ from sqlalchemy import Dialect, Executable
 
 from queue_service.counting import SECONDS, Distribution
 from queue_service.store.statements import NO_VALUES, Result, Statements, Values
+
+logger = logging.getLogger(__name__)
 
 BUSY_SECONDS: Final = 10.0
 """How long a statement waits for another program that holds the file's lock."""
@@ -148,7 +151,11 @@ class Sqlite:
         """Between two transactions, so that the log is empty afterwards and starts again at its beginning."""
         async with self._turn:
             if self._writer is not None:
-                await _in_thread(self._writer, "PRAGMA wal_checkpoint(PASSIVE)")
+                try:
+                    await _in_thread(self._writer, "PRAGMA wal_checkpoint(PASSIVE)")
+                except sqlite3.OperationalError as error:
+                    # What was committed stands in the log, and the next checkpoint moves it.
+                    logger.warning("the database's log is not moved into its file now: %s", error)
 
 
 async def _in_thread(connection: SqliteConnection, sql: str) -> None:

@@ -300,6 +300,23 @@ async def test_the_log_of_a_sqlite_file_stays_short(
 # What is unavailable
 
 
+async def test_a_log_that_cannot_be_moved_into_the_file_now_is_moved_later(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    driver = sqlite_database.driver
+    monkeypatch.setattr(driver, "_checkpoint_at", 0)
+    with monkeypatch.context() as full:
+        full.setattr(sqlite, "_in_thread", _disk_full)
+        await store(sqlite_database, task())
+        await driver._checkpoint  # type: ignore[attr-defined]
+    assert "database or disk is full" in caplog.text
+    await store(sqlite_database, *(task(task_id=task_id) for task_id in new_ids(2)))
+
+
+async def _disk_full(*_: object) -> None:
+    raise sqlite3.OperationalError("database or disk is full")
+
+
 async def test_a_file_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
     async with opened(f"sqlite:///{tmp_path}/no/such/folder.db", ManualClock()) as database:
         with pytest.raises(StoreUnavailable, match="unable to open database file"):
