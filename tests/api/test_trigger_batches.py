@@ -85,6 +85,21 @@ async def test_a_lease_is_extended_while_its_task_is_not_resolved(
     assert await counts(queue) == (0, 0, 0)
 
 
+async def test_a_pause_does_not_take_the_batches_of_tasks_that_run(
+    triggers: RunningTriggers, queue: RunningQueue
+) -> None:
+    await add(queue, "a", "b", "c")
+    await triggers.create(**draining(leaseTtlMs=30_000, limit=3))
+    await triggers.tick()
+    await triggers.post(f"{PATH}/pause", {})
+    await add(queue, "d")
+    for _ in range(8):
+        assert len(await triggers.tick(seconds=12)) == 1
+        assert await counts(queue) == (1, 0, 3)
+    await triggers.end()
+    assert await counts(queue) == (1, 0, 0)
+
+
 async def test_of_an_ack_each_batch_the_ids_that_the_handler_listed_are_acked(
     triggers: RunningTriggers, queue: RunningQueue
 ) -> None:

@@ -130,7 +130,7 @@ async def _look(tx: Tx, trigger: Trigger, task_id: str, stirred: bool) -> Popped
     after = await _extended(tx, before, wanted)
     popped = None
     ticks, following = _ticks(before, tx.now)
-    if len(after.unfinished) < MAX_OPEN and ticks:
+    if before.state == "active" and len(after.unfinished) < MAX_OPEN and ticks:
         key = SetKey(wanted.namespace, wanted.set)
         request = Pop(key, wanted.limit, _ttl(wanted), wanted.ack_mode, _consumer(before), task_id)
         (popped,) = await pop(tx, [request])

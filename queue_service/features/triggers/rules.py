@@ -75,7 +75,7 @@ class Trigger:
     def due(self) -> datetime | None:
         """When it must be looked at; None for never."""
         if self.state != "active":
-            return None
+            return self.waiting if self.unfinished and self.definition.pop_batch is not None else None
         held_up = self.unfinished and self.definition.pop_batch is None
         waiting = None if held_up else self.waiting
         return min((moment for moment in (self.next_tick, waiting) if moment is not None), default=None)
@@ -224,6 +224,8 @@ def resumed(trigger: Trigger, now: datetime) -> Trigger:
         return trigger
     coverage = None if trigger.coverage is None else windows.forgiven(trigger.coverage)
     after = replace(trigger, state="active", coverage=coverage)
+    if trigger.definition.pop_batch is not None:
+        return after if trigger.schedule is not None else replace(after, next_tick=now)
     return replace(after, waiting=now) if _immediate(after) else after
 
 
