@@ -252,6 +252,7 @@ MUTANTS: Final[tuple[Callable[[Patch], None], ...]] = (
 )
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("mutate", MUTANTS, ids=lambda mutate: mutate.__name__)
 def test_a_broken_service_is_caught(mutate: Callable[[Patch], None]) -> None:
     with Patch.context() as patch:

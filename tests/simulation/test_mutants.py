@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -17,11 +18,13 @@ from queue_service.loops.outbox_relay import OutboxRelay
 from queue_service.operations import resolutions, tasks
 from queue_service.operations.work_desk import WorkDesk
 from queue_service.store import claims, dependencies, outbox
+from tests.simulation.plan import plan_of
 from tests.simulation.run import simulate
 
 FIRST_SEED: Final = 1000
 LIVES: Final = 400
 """At most so many until a mutant is found."""
+PLANS: Final = partial(plan_of, extended=0.0)
 
 Patch = pytest.MonkeyPatch
 
@@ -46,8 +49,12 @@ def commit_the_message_after_the_change(patch: Patch) -> None:
     later: list[asyncio.Task[None]] = []
 
     async def mutant(tx: Any, outgoing: Any) -> None:
+        async def soon() -> None:
+            await asyncio.sleep(0.2)
+            await tx._places.write(lambda tx: record(tx, outgoing))
+
         if outgoing:
-            later.append(asyncio.create_task(tx._database.write(lambda tx: record(tx, outgoing))))
+            later.append(asyncio.create_task(soon()))
 
     patch.setattr(outbox, "record", mutant)
 
@@ -183,11 +190,12 @@ MUTANTS: Final[tuple[Callable[[Patch], None], ...]] = (
 )
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("mutate", MUTANTS, ids=lambda mutate: mutate.__name__)
 def test_a_broken_service_is_caught(mutate: Callable[[Patch], None]) -> None:
     with Patch.context() as patch:
         mutate(patch)
-        run = simulate(range(FIRST_SEED, FIRST_SEED + LIVES), shrunk=False)
+        run = simulate(range(FIRST_SEED, FIRST_SEED + LIVES), shrunk=False, plans=PLANS)
     assert run.failures, f"{LIVES} lives, and nothing was found"
-    healthy = simulate([FIRST_SEED + run.lives - 1])
+    healthy = simulate([FIRST_SEED + run.lives - 1], plans=PLANS)
     assert not healthy.failures, "it was not the mutation that was found"
