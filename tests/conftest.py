@@ -9,6 +9,8 @@ import pytest
 
 from tests.servers import Unavailable, postgres, rabbitmq
 
+pytest_plugins = ["tests.store.planned"]
+
 REQUIRED: Final = bool(os.environ.get("CI")) or os.environ.get("TASKBUS_REQUIRE_SERVICES") == "1"
 """A missing service fails its tests instead of skipping them."""
 

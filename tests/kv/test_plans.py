@@ -1,7 +1,5 @@
 """The statements of values and worksets use their indexes, on both databases and in both ways of planning."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
@@ -9,10 +7,8 @@ import pytest
 
 from queue_service.features.kv import lease_store, store, workset_store
 from queue_service.store.database import Database
-from tests.store.databases import administer, migrate, new_name, of_server, opened
-from tests.store.manual_clock import ManualClock
-from tests.store.plans import PlanKind, postgres_plan, sqlite_plan
-from tests.store.test_plans import Hot
+from tests.store.planned import Hot, check_postgres, check_sqlite, filling_of
+from tests.store.plans import PlanKind
 
 NOW: Final = datetime(2024, 5, 1, 12, 0, 20, tzinfo=UTC)
 _ROWS: Final = {
@@ -149,74 +145,15 @@ HOT: Final[dict[str, Hot]] = {
 
 
 def filling(dialect: str) -> list[str]:
-    """Statements that fill a migrated database with many rows, and gather their statistics."""
-    statements = []
-    for table, (count, rows) in _ROWS.items():
-        if dialect == "sqlite":
-            numbers = (
-                "WITH RECURSIVE numbers(n) AS"
-                f" (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})"
-            )
-            statements.append(f"INSERT INTO {table} {numbers} {rows}")
-        else:
-            series = f"FROM generate_series(1, {count}) AS n"
-            statements.append(f"INSERT INTO {table} {rows.replace('FROM numbers', series)}")
-    return [*statements, "ANALYZE" if dialect == "sqlite" else "VACUUM ANALYZE"]
-
-
-@pytest.fixture(scope="module")
-def filled_sqlite_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    url = f"sqlite:///{tmp_path_factory.mktemp('filled') / 'filled.db'}"
-    asyncio.run(_fill_sqlite(url))
-    return url
-
-
-async def _fill_sqlite(url: str) -> None:
-    await migrate(url)
-    async with opened(url, ManualClock()) as database, database.engine.begin() as connection:
-        for statement in filling("sqlite"):
-            await connection.exec_driver_sql(statement)
-
-
-@pytest.fixture(scope="module")
-def filled_postgres_url(postgres_url: str) -> Iterator[str]:
-    name = new_name()
-    url = of_server(postgres_url, name)
-    asyncio.run(administer(postgres_url, f"CREATE DATABASE {name}"))
-    asyncio.run(migrate(url))
-    asyncio.run(administer(url, *filling("postgresql")))
-    yield url
-    asyncio.run(administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
-
-
-@pytest.fixture
-async def filled_sqlite(filled_sqlite_url: str) -> AsyncIterator[Database]:
-    async with opened(filled_sqlite_url, ManualClock()) as database:
-        yield database
-
-
-@pytest.fixture
-async def filled_postgres(filled_postgres_url: str) -> AsyncIterator[Database]:
-    async with opened(filled_postgres_url, ManualClock()) as database:
-        yield database
+    return filling_of(dialect, _ROWS)
 
 
 @pytest.mark.parametrize("name", HOT)
 async def test_sqlite_uses_the_index(filled_sqlite: Database, name: str) -> None:
-    hot = HOT[name]
-    async with filled_sqlite.engine.connect() as connection:
-        plan = await sqlite_plan(connection, hot.statement, hot.values)
-    assert plan.indexes == hot.sqlite, plan.text
-    assert not plan.scanned, plan.text
-    assert hot.sorts or not plan.sorts, plan.text
+    await check_sqlite(filled_sqlite, HOT[name])
 
 
 @pytest.mark.parametrize("kind", ["custom", "generic"])
 @pytest.mark.parametrize("name", HOT)
 async def test_postgres_uses_the_index(filled_postgres: Database, name: str, kind: PlanKind) -> None:
-    hot = HOT[name]
-    async with filled_postgres.engine.connect() as connection:
-        plan = await postgres_plan(connection, hot.statement, hot.values, kind)
-    assert plan.indexes == hot.postgres, plan.text
-    assert not plan.scanned, plan.text
-    assert hot.sorts or not plan.sorts, plan.text
+    await check_postgres(filled_postgres, HOT[name], kind)

@@ -25,7 +25,7 @@ _TASKS = """
         CASE WHEN n % 40 = 0 THEN 1714564800000 + n END, 1714564800000 + n
     FROM numbers
 """
-_ROWS: Final = {
+ROWS: Final = {
     "tasks": (TASKS, _TASKS),
     "task_definitions": (
         TASKS,
@@ -124,18 +124,3 @@ _ROWS: Final = {
         "SELECT 'private/' || CAST(100000 + n AS TEXT), 1714564800000 + n FROM numbers",
     ),
 }
-
-
-def filling(dialect: str) -> list[str]:
-    """Statements that fill a migrated database and gather its statistics, as autovacuum does."""
-    gather = "ANALYZE" if dialect == "sqlite" else "VACUUM ANALYZE"
-    return [*(_insert(dialect, table, *rows) for table, rows in _ROWS.items()), gather]
-
-
-def _insert(dialect: str, table: str, count: int, select: str) -> str:
-    if dialect == "sqlite":
-        numbers = (
-            f"WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count}) "
-        )
-        return f"INSERT INTO {table} {numbers} {select}"
-    return f"INSERT INTO {table} {select.replace('FROM numbers', f'FROM generate_series(1, {count}) AS n')}"

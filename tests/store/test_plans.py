@@ -1,12 +1,8 @@
 """The hot statements use their indexes, on both databases, and in both ways PostgreSQL plans them."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import pytest
-from sqlalchemy import Executable
 
 from queue_service.store import (
     access,
@@ -37,27 +33,9 @@ from queue_service.store import (
 )
 from queue_service.store.database import Database
 from tests.core.samples import NOW
-from tests.store.databases import administer, migrate, new_name, of_server, opened
-from tests.store.filled import filling
-from tests.store.manual_clock import ManualClock
-from tests.store.plans import PlanKind, postgres_plan, sqlite_plan
-
-
-@dataclass(frozen=True)
-class Hot:
-    """A statement, values for it, and the indexes it is meant to use: on SQLite, on PostgreSQL.
-
-    ``sorts``: its rows have to be sorted, because no index gives their order. ``in_order_of``: SQLite walks
-    this table in the order of its key.
-    """
-
-    statement: Executable
-    values: Mapping[str, Any]
-    sqlite: set[str]
-    postgres: set[str]
-    sorts: bool = False
-    in_order_of: str = ""
-
+from tests.store.filled import ROWS
+from tests.store.planned import Hot, check_postgres, check_sqlite, filling_of
+from tests.store.plans import PlanKind
 
 IDS = '[{"task_id": "task100007"}]'
 CHANGED = (
@@ -629,59 +607,16 @@ HOT: Final[dict[str, Hot]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def filled_sqlite_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    url = f"sqlite:///{tmp_path_factory.mktemp('filled') / 'filled.db'}"
-    asyncio.run(fill_sqlite(url))
-    return url
-
-
-async def fill_sqlite(url: str) -> None:
-    await migrate(url)
-    async with opened(url, ManualClock()) as database, database.engine.begin() as connection:
-        for statement in filling("sqlite"):
-            await connection.exec_driver_sql(statement)
-
-
-@pytest.fixture(scope="module")
-def filled_postgres_url(postgres_url: str) -> Iterator[str]:
-    name = new_name()
-    url = of_server(postgres_url, name)
-    asyncio.run(administer(postgres_url, f"CREATE DATABASE {name}"))
-    asyncio.run(migrate(url))
-    asyncio.run(administer(url, *filling("postgresql")))
-    yield url
-    asyncio.run(administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
-
-
-@pytest.fixture
-async def filled_sqlite(filled_sqlite_url: str) -> AsyncIterator[Database]:
-    async with opened(filled_sqlite_url, ManualClock()) as database:
-        yield database
-
-
-@pytest.fixture
-async def filled_postgres(filled_postgres_url: str) -> AsyncIterator[Database]:
-    async with opened(filled_postgres_url, ManualClock()) as database:
-        yield database
+def filling(dialect: str) -> list[str]:
+    return filling_of(dialect, ROWS)
 
 
 @pytest.mark.parametrize("name", HOT)
 async def test_sqlite_uses_the_index(filled_sqlite: Database, name: str) -> None:
-    hot = HOT[name]
-    async with filled_sqlite.engine.connect() as connection:
-        plan = await sqlite_plan(connection, hot.statement, hot.values)
-    assert plan.indexes == hot.sqlite, plan.text
-    assert plan.scanned <= {hot.in_order_of}, plan.text
-    assert hot.sorts or not plan.sorts, plan.text
+    await check_sqlite(filled_sqlite, HOT[name])
 
 
 @pytest.mark.parametrize("kind", ["custom", "generic"])
 @pytest.mark.parametrize("name", HOT)
 async def test_postgres_uses_the_index(filled_postgres: Database, name: str, kind: PlanKind) -> None:
-    hot = HOT[name]
-    async with filled_postgres.engine.connect() as connection:
-        plan = await postgres_plan(connection, hot.statement, hot.values, kind)
-    assert plan.indexes == hot.postgres, plan.text
-    assert not plan.scanned, plan.text
-    assert hot.sorts or not plan.sorts, plan.text
+    await check_postgres(filled_postgres, HOT[name], kind)

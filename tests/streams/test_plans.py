@@ -1,7 +1,5 @@
 """The statements of streams use their indexes, on both databases and in both ways of planning."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
@@ -10,10 +8,8 @@ import pytest
 from queue_service.features.jobs import stream_store
 from queue_service.store import event_log
 from queue_service.store.database import Database
-from tests.store.databases import administer, migrate, new_name, of_server, opened
-from tests.store.manual_clock import ManualClock
-from tests.store.plans import PlanKind, postgres_plan, sqlite_plan
-from tests.store.test_plans import Hot
+from tests.store.planned import Hot, check_postgres, check_sqlite
+from tests.store.plans import PlanKind
 
 NOW: Final = datetime(2024, 5, 1, 12, 0, 20, tzinfo=UTC)
 NUMBERS: Final = {
@@ -47,6 +43,7 @@ HOT: Final[dict[str, Hot]] = {
         {"wanted": 2000, "lowest": 10, "before": NOW},
         set(),
         {"event_log_pkey"},
+        in_order_of="event_log",
     ),
     "FORGET": Hot(event_log.FORGET, {"lowest": 10}, {"event_log key"}, {"event_log_pkey"}),
     "NEWS of jobs": Hot(
@@ -61,8 +58,6 @@ HOT: Final[dict[str, Hot]] = {
         stream_store.IDS_BETWEEN, {"low": 100, "high": 120}, {"job_events key"}, {"job_events_pkey"}
     ),
 }
-IN_ORDER_OF_KEY: Final = {"PAST": "event_log"}
-"""What SQLite walks from its beginning, as far as a limit goes."""
 
 
 def filling(dialect: str) -> list[str]:
@@ -70,59 +65,12 @@ def filling(dialect: str) -> list[str]:
     return [*statements, "ANALYZE" if dialect == "sqlite" else "VACUUM ANALYZE"]
 
 
-@pytest.fixture(scope="module")
-def filled_sqlite_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    url = f"sqlite:///{tmp_path_factory.mktemp('filled') / 'filled.db'}"
-    asyncio.run(_fill_sqlite(url))
-    return url
-
-
-async def _fill_sqlite(url: str) -> None:
-    await migrate(url)
-    async with opened(url, ManualClock()) as database, database.engine.begin() as connection:
-        for statement in filling("sqlite"):
-            await connection.exec_driver_sql(statement)
-
-
-@pytest.fixture(scope="module")
-def filled_postgres_url(postgres_url: str) -> Iterator[str]:
-    name = new_name()
-    url = of_server(postgres_url, name)
-    asyncio.run(administer(postgres_url, f"CREATE DATABASE {name}"))
-    asyncio.run(migrate(url))
-    asyncio.run(administer(url, *filling("postgresql")))
-    yield url
-    asyncio.run(administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
-
-
-@pytest.fixture
-async def filled_sqlite(filled_sqlite_url: str) -> AsyncIterator[Database]:
-    async with opened(filled_sqlite_url, ManualClock()) as database:
-        yield database
-
-
-@pytest.fixture
-async def filled_postgres(filled_postgres_url: str) -> AsyncIterator[Database]:
-    async with opened(filled_postgres_url, ManualClock()) as database:
-        yield database
-
-
 @pytest.mark.parametrize("name", HOT)
 async def test_sqlite_uses_the_index(filled_sqlite: Database, name: str) -> None:
-    hot = HOT[name]
-    async with filled_sqlite.engine.connect() as connection:
-        plan = await sqlite_plan(connection, hot.statement, hot.values)
-    assert plan.indexes == hot.sqlite, plan.text
-    assert plan.scanned <= {IN_ORDER_OF_KEY.get(name, "")}, plan.text
-    assert hot.sorts or not plan.sorts, plan.text
+    await check_sqlite(filled_sqlite, HOT[name])
 
 
 @pytest.mark.parametrize("kind", ["custom", "generic"])
 @pytest.mark.parametrize("name", HOT)
 async def test_postgres_uses_the_index(filled_postgres: Database, name: str, kind: PlanKind) -> None:
-    hot = HOT[name]
-    async with filled_postgres.engine.connect() as connection:
-        plan = await postgres_plan(connection, hot.statement, hot.values, kind)
-    assert plan.indexes == hot.postgres, plan.text
-    assert not plan.scanned, plan.text
-    assert hot.sorts or not plan.sorts, plan.text
+    await check_postgres(filled_postgres, HOT[name], kind)
