@@ -197,7 +197,7 @@ def _success(api: Api, endpoint: Endpoint, known: _Known) -> dict[str, Any]:
     if endpoint.redirects:
         location = {"location": {"schema": {"type": "string", "format": "uri"}}}
         return {"303": {"description": "It is at this address", "headers": location, "content": content}}
-    if endpoint.output is None and endpoint.method != "get":
+    if endpoint.output is None and endpoint.method != "get" and not endpoint.says_done:
         return {"204": {"description": "Done"}}
     statuses = {"200": "Done"} | ({"201": "Done, and it is new"} if endpoint.creates else {})
     return {status: {"description": text, "content": content} for status, text in statuses.items()}

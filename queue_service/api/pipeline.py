@@ -199,7 +199,7 @@ class Pipeline:
             if isinstance(result, Answer):
                 return result.status, _body(result.body), list(result.headers)
             if result is None:
-                return 204, b"", extra
+                return (200, b"{}", extra) if endpoint.says_done else (204, b"", extra)
             return 200, _body(result), extra
         except QueueError as error:
             if error.code == "AuthenticationFailed":

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic_core import from_json
 
-from queue_service.api.endpoint import Answer, Call
+from queue_service.api.endpoint import Call
 from queue_service.api.paging import page_of
 from queue_service.core.errors import AuthenticationFailed, InputError, InsufficientScopes, ResourceNotFound
 from queue_service.core.task import Task
@@ -98,10 +98,9 @@ class HooksApi:
         changed = await self._database.write(lambda tx: definitions.update(tx, key, call.body, self._new_id))
         return changed.shown()
 
-    async def remove_hook(self, call: Call[None]) -> Answer:
+    async def remove_hook(self, call: Call[None]) -> None:
         key = _key(call)
         await self._database.write(lambda tx: definitions.remove(tx, key))
-        return Answer(200, {})
 
     # ---- firing ---------------------------------------------------------------------------------------
 

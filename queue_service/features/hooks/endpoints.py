@@ -94,6 +94,7 @@ HOOKS_ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         description="Deletes the hook and the records of its firings. Its tasks stay as they are.",
         handler=HooksApi.remove_hook,
         scopes=_MODIFY,
+        says_done=True,
     ),
     Endpoint(
         name="triggerHook",
