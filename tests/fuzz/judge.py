@@ -85,10 +85,13 @@ def _refusal(reply: Reply, method: str, further: dict[int, str] | None = None) -
     body: Any = reply.json()
     if reply.status == 424:
         return  # the artifact is an error; its document is the answer
-    if not (isinstance(body, dict) and set(body) == {"code", "message", "requestInfo"}):
+    members = {"code", "message", "requestInfo"}
+    if not (isinstance(body, dict) and members <= body.keys() <= members | {"details"}):
         raise Violation(f"not the shape of a refusal: {reply.body[:500]!r}")
     if ERROR_STATUS.get(body["code"]) != reply.status and (further or {}).get(reply.status) != body["code"]:
         raise Violation(f"code {body['code']} with status {reply.status}")
+    if not isinstance(body.get("details", {}), dict):
+        raise Violation(f"details are no object: {body['details']!r}")
     info = body["requestInfo"]
     if set(info) != {"method", "params", "payload", "time"} or info["method"] != method:
         raise Violation(f"requestInfo of {method} is {info}")
