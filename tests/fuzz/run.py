@@ -88,7 +88,8 @@ class Run:
             raise self._described(violation, request, reply, target.name) from None
         if reply.status < 400:
             self.report.reached[target.name] += 1
-            self._known.learn(reply.json() if reply.body else {})
+            is_json = reply.headers.get("content-type", [""])[0].startswith("application/json")
+            self._known.learn(reply.json() if reply.body and is_json else {})
 
     def _blobs(self) -> None:
         for request in self._mixer.blobs():
