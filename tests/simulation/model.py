@@ -323,12 +323,18 @@ def satisfies(requires: str, name: str) -> bool:
 
 
 def events_of(before: State | None, after: State) -> list[tuple[str, int | None]]:
-    """The event table of 10 for one transition: exchange and run of each message, in order."""
+    """The event table of 10 for one transition, or for a whole life (``before`` is None), in order:
+    exchange and run of each message.
+    """
     told: list[tuple[str, int | None]] = [] if before is not None else [("task-defined", None)]
     for number, run in enumerate(after.runs):
         old = before.runs[number] if before is not None and number < len(before.runs) else None
-        was_in_line = before is not None and old is not None and old == run and before.in_line
-        if run.state == "pending" and after.in_line and not was_in_line:
+        if run.state == "pending":
+            was_in_line = before is not None and old == run and before.in_line
+            queued = after.in_line and not was_in_line
+        else:
+            queued = old is None and run.created != "exception"
+        if queued:
             told.append(("task-pending", number))
         if run.started is not None and (old is None or old.started is None):
             told.append(("task-running", number))
