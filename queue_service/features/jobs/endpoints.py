@@ -92,6 +92,7 @@ TYPE_ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         handler=JobTypesApi.delete_type,
         scopes="jobs:register-type:<jobType>",
         refuses=(409,),
+        says_done=True,
     ),
 )
 """The handlers are methods of :class:`JobTypesApi`."""

@@ -1,7 +1,7 @@
 """The handlers of the registry of job types."""
 
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from queue_service.api.endpoint import Answer, Call
 from queue_service.api.paging import decimal, page_of
@@ -66,10 +66,9 @@ class JobTypesApi:
             )
         )
 
-    async def delete_type(self, call: Call[None]) -> dict[str, Any]:
+    async def delete_type(self, call: Call[None]) -> None:
         name = call.params["jobType"]
         await self._database.write(lambda tx: types.unregister(tx, name))
-        return {}
 
     async def _shown(self, connection: Connection, found: list[StoredType]) -> list[JobTypeResponse]:
         queues = [stored.definition.task_queue_id for stored in found]
