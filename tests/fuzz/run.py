@@ -102,7 +102,13 @@ class Run:
     def _sent(self, request: Request) -> Reply:
         if self.report.requests >= self._number:
             raise Enough
-        reply = self._caller.send(request)
+        try:
+            reply = self._caller.send(request)
+        except OSError as error:
+            raise Violation(
+                f"no answer ({error}) to request {self.report.requests}, seed {self.report.seed}; to repeat "
+                f"it, signed by root:\n{request.as_curl(self._caller.root_url)}"
+            ) from None
         self.report.requests += 1
         self.report.statuses[reply.status] += 1
         return reply
