@@ -89,7 +89,7 @@ PARAMETER_PATTERNS: Final[dict[str, str]] = {
 QUERY_PATTERNS: Final[dict[str, str]] = {
     "continuationToken": r"[\s\S]+",
     "limit": r"[0-9]+",
-    "wait": r"[0-9]+",
+    "wait": r"0|[1-9]|[1-5][0-9]|60",
     "quarantined": r"true|false",
     "prefix": r"[^\x00-\x1f\x7f-\x9f]*",
     "pageSize": r"[0-9]+",

@@ -549,6 +549,13 @@ async def test_what_workers_have_is_listed_also_at_the_old_path(work: AttachedWo
     await socket.hang_up()
 
 
+@pytest.mark.parametrize("seconds", ["61", "-1", "1.5", "soon"])
+async def test_a_wait_is_60_seconds_at_most(work: AttachedWork, seconds: str) -> None:
+    reply = await work.call("POST", f"/tasks?wait={seconds}", {"name": "tag"})
+    assert (reply.status, reply.code) == (400, "InvalidRequestArguments")
+    assert (await work.queue.stored())["tasks"] == 0
+
+
 async def test_a_server_that_stops_tells_its_workers_and_lets_them_finish(work: AttachedWork) -> None:
     socket = await work.attached(TAG, capacity=5)
     task_id = await work.create()

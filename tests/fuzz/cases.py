@@ -100,6 +100,9 @@ def _filled(case: Case, parameters: dict[str, str]) -> Case:
     return case
 
 
+_WAITS: Final = [str(seconds) for seconds in range(2, 61)]
+
+
 class Mixer:
     """Turns cases into requests, partly about what is known."""
 
@@ -122,6 +125,8 @@ class Mixer:
             name: (self._known.value(name) or value) if self._chance(0.3) else value
             for name, value in (case.query or {}).items()
         }
+        if query.get("wait") in _WAITS:
+            query["wait"] = "1"  # seconds that would really be waited
         target = path + ("?" + urlencode(query, doseq=True, errors="surrogatepass") if query else "")
         body, headers = None, _headers(case)
         if case.body is not NOT_SET:

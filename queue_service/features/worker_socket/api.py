@@ -8,7 +8,6 @@ from pydantic import ValidationError
 from queue_service.api.creation import creation_of
 from queue_service.api.endpoint import Answer, Call
 from queue_service.api.errors import schema_violations
-from queue_service.api.paging import decimal
 from queue_service.clock import Clock
 from queue_service.core.errors import QueueError
 from queue_service.core.limits import Limits
@@ -34,7 +33,6 @@ from schemas.work import (
     WorkResponse,
 )
 
-MAX_WAIT = 60
 LISTED = 10_000
 
 
@@ -65,7 +63,7 @@ class WorkApi:
 
         creation = creation_of(work.task_id or slugid(), request, granted, now, self._limits)
         task = await self.creations.submit(creation, weight=call.size)
-        seconds = min(decimal(call.query.get("wait", "0")), MAX_WAIT)
+        seconds = int(call.query.get("wait", "0"))
         if not seconds:
             return Answer(201, WorkResponse.trusted(status=task.status()))
         ended = await self._waiting.wait(task.task_id, seconds=seconds, gone=call.disconnected)
