@@ -2,7 +2,6 @@
 
 Needs ``taskbus serve`` and, once, a role for the tasks of its trigger:
 ``taskbus role create 'trigger-id:demo/*' --scope 'queue:create-task:*' --scope 'queue:scheduler-id:*'``.
-
 While it is stopped, days wait; when it runs again, each tick covers up to seven of them.
 """
 
