@@ -57,6 +57,8 @@ class Endpoint:
     """Whether the handler judges credentials, although no scope is required."""
     creates: bool = False
     """Whether it answers 201 when there was no such thing before."""
+    goes_on: bool = False
+    """Whether it answers 202 when what was asked for has not ended in time."""
     says_done: bool = False
     """Whether it has nothing to give and says so by an empty object (200) rather than by no body (204)."""
     redirects: bool = False

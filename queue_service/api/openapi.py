@@ -200,6 +200,7 @@ def _success(api: Api, endpoint: Endpoint, known: _Known) -> dict[str, Any]:
     if endpoint.output is None and endpoint.method != "get" and not endpoint.says_done:
         return {"204": {"description": "Done"}}
     statuses = {"200": "Done"} | ({"201": "Done, and it is new"} if endpoint.creates else {})
+    statuses |= {"202": "It goes on"} if endpoint.goes_on else {}
     return {status: {"description": text, "content": content} for status, text in statuses.items()}
 
 

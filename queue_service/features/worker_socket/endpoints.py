@@ -27,6 +27,7 @@ WORK_ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         output=shapes.WorkResponse,
         refuses=(409, 424, 502, 504),
         creates=True,
+        goes_on=True,
     ),
     Endpoint(
         name="listWork",
