@@ -1,13 +1,7 @@
-"""Two stages, the second starts on the message of the first: ``python -m examples.pipeline orders.csv``.
-
-Needs ``taskbus serve`` and, once, a role for the tasks of its trigger:
-``taskbus role create 'trigger-id:demo/*' --scope 'queue:create-task:*' --scope 'queue:scheduler-id:*'``.
-
-Neither stage knows of the other; what is loaded by another program is published, too.
-"""
+"""Two stages, the second starts on the message of the first: ``python -m examples.pipeline``.
+Needs ``taskbus serve`` and, once, the role that nightly_report.py tells."""
 
 import asyncio
-import sys
 
 from events import TaskCompleted
 from taskbus.jobs import Job, JobOptions, Run, Taskbus, Worker
@@ -25,11 +19,6 @@ class Publish(Job):
     options = JobOptions(queue="demo/publish")
 
 
-@worker.handle(Load)
-async def load(job: Load, run: Run) -> None:
-    print(f"loaded {job.file}")
-
-
 @worker.handle(Publish)
 async def publish(job: Publish, run: Run) -> None:
     print(f"published what task {job.loaded} has loaded")
@@ -37,11 +26,9 @@ async def publish(job: Publish, run: Run) -> None:
 
 
 async def main(bus: Taskbus, file: str) -> None:
-    bus.on_event(
-        TaskCompleted(task_queue_id="demo/load"),
-        args={"loaded": "${trigger.message.status.taskId}"},
-        name="demo/publish",
-    )(Publish)
+    worker.handle(Load)(lambda job, run: print(f"loaded {job.file}"))
+    loaded, args = TaskCompleted(task_queue_id="demo/load"), {"loaded": "${trigger.message.status.taskId}"}
+    bus.on_event(loaded, args=args, name="demo/publish")(Publish)
     async with bus:
         await bus.apply_triggers()
         await asyncio.sleep(1)  # the queue of a new trigger takes a moment
@@ -50,4 +37,4 @@ async def main(bus: Taskbus, file: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Taskbus.from_env(), sys.argv[1]))
+    asyncio.run(main(Taskbus.from_env(), "orders.csv"))
