@@ -57,6 +57,8 @@ class Endpoint:
     """Whether the handler judges credentials, although no scope is required."""
     creates: bool = False
     """Whether it answers 201 when there was no such thing before."""
+    gives_array: bool = False
+    """Whether what it gives has no shape of its own and is an array."""
     goes_on: bool = False
     """Whether it answers 202 when what was asked for has not ended in time."""
     says_done: bool = False

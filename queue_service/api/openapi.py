@@ -190,7 +190,7 @@ def _success(api: Api, endpoint: Endpoint, known: _Known) -> dict[str, Any]:
         events = {"text/event-stream": {"schema": {"type": "string"}}}
         return {"200": {"description": "Events, until either side ends it", "content": events}}
     if endpoint.output is None:
-        content = _content({"type": "object"})
+        content = _content({"type": "array" if endpoint.gives_array else "object"})
     else:
         reference = known[endpoint.output, "serialization"]
         content = _content(reference, _examples(api, RESPONSES, endpoint.output))

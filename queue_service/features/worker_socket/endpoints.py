@@ -37,6 +37,7 @@ WORK_ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         title="List the items that workers have",
         description="The items in flight of all gateways, also at `/work/list`. An array.",
         handler=WorkApi.list_work,
+        gives_array=True,
         scopes="work:list",
     ),
     Endpoint(
