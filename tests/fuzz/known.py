@@ -16,7 +16,7 @@ from queue_service.api.examples import REQUESTS
 from queue_service.catalogue import APIS
 from schemas.ids import slugid
 from schemas.times import format_time
-from tests.fuzz.caller import Caller
+from tests.fuzz.caller import Caller, Request
 
 Json = dict[str, Any]
 
@@ -109,6 +109,9 @@ class Known:
     def furnish(self, caller: Caller) -> None:
         """Make tasks in every state, with artifacts, objects, and an entry of the index."""
         self._furnish_objects(caller)
+        # Hostile calls may have paused or limited the task queue; of one that nobody knows it is refused.
+        caller.send(Request("POST", "/api/queue/v1/task-queues/*/resume", None, ()))
+        caller.send(Request("DELETE", f"/api/queue/v1/task-queues/{quote(QUEUE, safe='')}/limits", None, ()))
         tasks = [slugid() for _ in range(5)]
         for task_id in tasks:
             body = self._task(dependencies=[], taskGroupId=tasks[0])
