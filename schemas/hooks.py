@@ -31,7 +31,6 @@ class HookMetadata(Request):
     owner: Annotated[
         str,
         StringConstraints(strict=True, max_length=255, pattern=r"^[^@\s]+@[^@\s]+$"),
-        Field(json_schema_extra={"format": "email"}),
     ]
     email_on_error: Annotated[bool, Strict()] = True
 

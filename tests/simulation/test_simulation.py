@@ -12,7 +12,7 @@ from tests.simulation.plan import plan_of
 from tests.simulation.run import simulate
 from tests.simulation.world import World
 
-SECONDS: Final = 20.0
+SECONDS: Final = 60.0
 """Of simulation in a run of the tests; ``make simulate`` gives it more."""
 FIRST_SEED: Final = 1
 
