@@ -196,7 +196,10 @@ class Service:
     async def wind_down(self) -> None:
         """Let go of who is connected, in order, before the connections are closed."""
         self.api.desk.close()
-        await asyncio.gather(*(wind_down() for wind_down in self._wind_downs))
+        ends = (wind_down() for wind_down in self._wind_downs)
+        for outcome in await asyncio.gather(*ends, return_exceptions=True):
+            if isinstance(outcome, Exception):  # the end goes on: connections are closed all the same
+                logger.error("a part did not let go of its connections in order", exc_info=outcome)
 
     def watched(self) -> Watched:
         """The parts of this process that count what they do; starts to look at the event loop's delay."""

@@ -26,4 +26,4 @@ def _seconds(policy: dict[str, Any], errors: int) -> float:
             return float(policy["delay"])
         case "list":
             return float(policy["delays"][min(errors, len(policy["delays"])) - 1])
-    raise NotImplementedError(policy["kind"])
+    raise ValueError(f"the model knows no policy {policy['kind']}")

@@ -95,9 +95,9 @@ class Gateway:
                 connection.send({"kind": "drain", "deadline": deadline})
             self._freed(connection)
         self._tiers.clear()
-        await _quietly(self._advertise())
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
+                await _quietly(self._advertise())
                 while self.connections:
                     self._emptied.clear()
                     await self._emptied.wait()
