@@ -9,6 +9,7 @@ TESTS: Final = Path(__file__).parent
 
 MAY_SLEEP: Final = {
     "servers/processes.py": "asks a starting server again until it answers: it announces nothing",
+    "simulation/test_mutants.py": "its clock is the simulated one, which jumps",
 }
 """Files below tests/ that may wait by the clock, and why. So may those that watch real processes."""
 WATCH_PROCESSES: Final = ("e2e/", "chaos/")

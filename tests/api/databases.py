@@ -47,7 +47,8 @@ class PostgresDatabase:
 
     def __init__(self, url: str) -> None:
         self._server = url
-        self._name = f"taskbus_api_{os.getpid()}"
+        # Not one for the session: each folder of tests that imports the fixture has one of its own.
+        self._name = f"taskbus_api_{os.getpid()}_{next(_numbers)}"
         self._url = self._url_of(self._name)
         asyncio.run(_execute(url, f"CREATE DATABASE {self._name}"))
         asyncio.run(_migrate(self._url))
