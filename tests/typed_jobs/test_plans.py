@@ -42,7 +42,7 @@ HOT: Final[dict[str, Hot]] = {
         {"jobs_pkey"},
     ),
     "NEWEST": Hot(store.NEWEST, _PLACE, {"jobs_created"}, {"jobs_created"}),
-    # A short page: to read all forty rows of the type and sort them costs PostgreSQL as little as their order.
+    # A short page: to read and sort all forty rows of the type costs PostgreSQL as little as their order.
     "NEWEST_OF_TYPE": Hot(
         store.NEWEST_OF_TYPE, {**_PLACE, "type": "T7", "wanted": 10}, {"jobs_of_type"}, {"jobs_of_type"}
     ),
