@@ -1,14 +1,14 @@
 """``taskbus event …``: tell something to everybody who listens."""
 
-import json
 import logging
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from schemas.events import UserMessageResponse
 from taskbus.cli.connect import connect
 from taskbus.cli.console import AsJson, RootUrl, configure_logging, plain_app, run, wrong_input
+from taskbus.cli.documents import json_value
 from taskbus.event_stream import Events
 
 event = plain_app(name="event", help="Send user messages; `taskbus listen` shows them.", no_args_is_help=True)
@@ -37,7 +37,7 @@ def send(
     """
     level: Literal["info", "alert"] = "alert" if alert else "info"
     with wrong_input():
-        value = _json(payload)
+        value = json_value("JSON", payload)
     client = connect(Events, root_url)
 
     async def ask() -> UserMessageResponse:
@@ -47,10 +47,3 @@ def send(
 
     sent = run(ask())
     typer.echo(sent.to_json() if as_json else sent.message_id)
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"JSON: expected any JSON value, and it cannot be read: {error}") from None

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from pydantic import ValidationError
@@ -11,6 +11,7 @@ from schemas.hooks import CreateHookRequest, HookDefinition, HookStatusResponse,
 from taskbus.cli import show
 from taskbus.cli.connect import connect
 from taskbus.cli.console import AsJson, RootUrl, fail, out, plain_app, print_json_lines, run, wrong_input
+from taskbus.cli.documents import json_object, text_of
 from taskbus.errors import describe
 from taskbus.hooks import Hooks
 
@@ -112,7 +113,7 @@ def trigger(
 
     key = _key(path)
     with wrong_input():
-        members = _object("JSON", payload)
+        members = json_object("JSON", payload)
     client = connect(Hooks, root_url)
     task_id = run(fire())
     if task_id is None:
@@ -171,18 +172,6 @@ def _key(path: str) -> tuple[str, str]:
 
 def _definition(file: Path) -> CreateHookRequest:
     try:
-        return CreateHookRequest.model_validate(_object(str(file), file.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ValueError(f"{file}: {error.strerror}") from None
+        return CreateHookRequest.model_validate(json_object(str(file), text_of("FILE", str(file))))
     except ValidationError as error:
         raise ValueError(f"{file}: {describe(error)}") from None
-
-
-def _object(name: str, text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{name}: not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"{name}: expected a JSON object")
-    return value

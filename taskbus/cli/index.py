@@ -1,6 +1,5 @@
 """``taskbus index …``: tasks found by names that their creators chose."""
 
-import json
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -10,6 +9,7 @@ from schemas.index import IndexedTaskResponse, Namespace
 from taskbus.cli import show
 from taskbus.cli.connect import connect
 from taskbus.cli.console import AsJson, RootUrl, fail, out, plain_app, print_json_lines, run, wrong_input
+from taskbus.cli.documents import json_object
 from taskbus.index import Index
 from taskbus.tasks import parse_duration
 
@@ -85,12 +85,7 @@ def insert(
             return await client.insert_task(path, task_id, expires=end, rank=rank, data=members)
 
     with wrong_input():
-        try:
-            members = json.loads(data)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"--data: not JSON: {error}") from None
-        if not isinstance(members, dict):
-            raise ValueError("--data: expected a JSON object")
+        members = json_object("--data", data)
         end = datetime.now(UTC) + parse_duration(expires)
     client = connect(Index, root_url)
     found = run(change())

@@ -1,6 +1,5 @@
 """``taskbus job …``: insert jobs, and all that is done with typed jobs. Inserted ones are tasks."""
 
-import json
 import logging
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -13,6 +12,7 @@ from schemas.task import PRIORITIES
 from taskbus.cli import job_watch, typed_job
 from taskbus.cli.connect import connect
 from taskbus.cli.console import AsJson, RootUrl, configure_logging, plain_app, run, say, wrong_input
+from taskbus.cli.documents import json_object
 from taskbus.cli.moments import moment, pair
 from taskbus.client import Queue
 from taskbus.jobs.insertion import InsertOptions, job_task
@@ -93,10 +93,4 @@ def insert(
 def _payload(kind: str, args: str) -> dict[str, Any]:
     if KIND.fullmatch(kind) is None:
         raise ValueError(f"KIND: expected 2 to 64 letters, digits, '_', '.' or '-', got {kind!r}")
-    try:
-        found = json.loads(args)
-    except ValueError as error:
-        raise ValueError(f"JSON: expected an object, and it cannot be read: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"JSON: expected an object, got {args}")
-    return {"kind": kind, "args": found}
+    return {"kind": kind, "args": json_object("JSON", args)}

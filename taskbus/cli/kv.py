@@ -11,6 +11,7 @@ from schemas.kv import EntryResponse, ValueResponse
 from taskbus.cli import show
 from taskbus.cli.connect import connect
 from taskbus.cli.console import AsJson, RootUrl, fail, out, plain_app, print_json_lines, run, wrong_input
+from taskbus.cli.documents import json_value
 from taskbus.kv import Kv, split
 
 kv = plain_app(name="kv", help="Values by key, in namespaces such as acme:deployments.", no_args_is_help=True)
@@ -160,6 +161,6 @@ def _client(namespace: str, root_url: str | None) -> Kv:
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"VALUE: not JSON: {error}; --raw stores text as it is") from None
+        return json_value("VALUE", text)
+    except ValueError as error:
+        raise ValueError(f"{error}; --raw stores text as it is") from None

@@ -1,12 +1,10 @@
 """``taskbus task …``: create tasks, look at them, and change them."""
 
 import getpass
-import json
 import logging
 import socket
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
 import typer
@@ -31,6 +29,7 @@ from taskbus.cli.console import (
     say,
     wrong_input,
 )
+from taskbus.cli.documents import json_object, text_of
 from taskbus.cli.task_bulk import create_all
 from taskbus.cli.task_list import delete, list_tasks
 from taskbus.client import Queue
@@ -144,13 +143,13 @@ def create(
     if bulk is not None:
         if any((command, queue, file, env, max_run_time, artifact, run_at, options, task_id, wait)):
             fail("--bulk has whole definitions: only --deadline may be given with it", USAGE)
-        create_all(_read(bulk), deadline, as_json, root_url)
+        create_all(text_of("--bulk", bulk), deadline, as_json, root_url)
         return
     with wrong_input():
         if file is not None:
             if command or queue or env or max_run_time or artifact or run_at or options:
                 raise ValueError("--file is the whole definition: only --deadline may be given with it")
-            definition = _read_definition(_read(file), deadline, datetime.now(UTC))
+            definition = _read_definition(text_of("--file", file), deadline, datetime.now(UTC))
         else:
             if not command or not queue:
                 raise ValueError("expected --queue PROVISIONER/TYPE and -- COMMAND, or --file FILE")
@@ -207,22 +206,8 @@ def _progress(status: TaskStatus) -> str:
     return f"run {run.run_id} {run.state}{reason}{by}"
 
 
-def _read(file: str) -> str:
-    try:
-        return typer.get_text_stream("stdin").read() if file == "-" else Path(file).read_text("utf-8")
-    except OSError as error:
-        raise ValueError(f"--file {file}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"--file {file}: expected UTF-8") from None
-
-
 def _read_definition(text: str, deadline: str, now: datetime) -> CreateTaskRequest:
-    try:
-        members = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"--file: not JSON: {error}") from None
-    if not isinstance(members, dict):
-        raise ValueError("--file: expected a JSON object, the definition of one task")
+    members = json_object("--file", text)
     members.setdefault("created", format_time(now))
     members.setdefault("deadline", format_time(now + parse_duration(deadline)))
     return CreateTaskRequest.model_validate(members)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 from pydantic import ValidationError
@@ -12,6 +12,7 @@ from schemas.triggers import CreateTriggerRequest, TriggerDefinition, TriggerFir
 from taskbus.cli import show
 from taskbus.cli.connect import connect
 from taskbus.cli.console import AsJson, RootUrl, fail, out, plain_app, print_json_lines, run, wrong_input
+from taskbus.cli.documents import json_object, text_of
 from taskbus.errors import describe
 from taskbus.trigger_files import read_triggers
 from taskbus.triggers import Triggers
@@ -110,7 +111,7 @@ def fire(
     """Fire a trigger and print the id of its task."""
     key = _key(path)
     with wrong_input():
-        members = _object("JSON", payload)
+        members = json_object("JSON", payload)
     task_id = _call(root_url, lambda client: client.fire_trigger(*key, members))
     if task_id is None:
         fail("the trigger declined: its template rendered to nothing")
@@ -169,19 +170,6 @@ def _fired_by(found: TriggerDefinition) -> str:
 
 def _definition(file: Path) -> CreateTriggerRequest:
     try:
-        text = typer.get_text_stream("stdin").read() if str(file) == "-" else file.read_text(encoding="utf-8")
-        return CreateTriggerRequest.model_validate(_object(str(file), text))
-    except OSError as error:
-        raise ValueError(f"{file}: {error.strerror}") from None
+        return CreateTriggerRequest.model_validate(json_object(str(file), text_of("FILE", str(file))))
     except ValidationError as error:
         raise ValueError(f"{file}: {describe(error)}") from None
-
-
-def _object(name: str, text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{name}: not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"{name}: expected a JSON object")
-    return value

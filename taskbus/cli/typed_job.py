@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 from rich.text import Text
@@ -15,6 +15,7 @@ from schemas.times import format_time
 from taskbus.cli import show
 from taskbus.cli.connect import connect
 from taskbus.cli.console import AsJson, RootUrl, out, print_json_lines, run, wrong_input
+from taskbus.cli.documents import json_object, text_of
 from taskbus.cli.moments import moment, pair
 from taskbus.typed_jobs import Jobs
 
@@ -55,7 +56,7 @@ def submit(
     with wrong_input():
         members = {
             "type": type_,
-            "params": _json_object("JSON", params),
+            "params": json_object("JSON", params),
             "envId": env_id,
             "jobId": job_id,
             "priority": priority,
@@ -225,11 +226,7 @@ def _of_catalogue(name: str) -> JobTypeDefinition:
 
 
 def _of_file(file: Path) -> JobTypeDefinition:
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ValueError(f"FILE: {file}: {error.strerror}") from None
-    return JobTypeDefinition.model_validate(_json_object(str(file), text))
+    return JobTypeDefinition.model_validate(json_object(str(file), text_of("FILE", str(file))))
 
 
 def _lines(job: JobResponse) -> list[Text]:
@@ -273,13 +270,3 @@ def _state(text: str) -> JobState:
         case "PENDING" | "RUNNING" | "DONE" | "ERROR" | "CANCELLED":
             return text
     raise ValueError(f"--state: expected PENDING, RUNNING, DONE, ERROR or CANCELLED, got {text!r}")
-
-
-def _json_object(name: str, text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{name}: expected an object, and it cannot be read: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{name}: expected an object, got {text}")
-    return found

@@ -10,6 +10,7 @@ from schemas.work import AttachedWorker, HeldItem, WorkInFlight, WorkResponse
 from taskbus.cli import show
 from taskbus.cli.connect import connect
 from taskbus.cli.console import AsJson, RootUrl, out, plain_app, print_json_lines, run, say, wrong_input
+from taskbus.cli.documents import json_value
 from taskbus.work import Work
 
 work = plain_app(
@@ -53,7 +54,7 @@ def create(
     Example: taskbus work create tag '{"id": 7}' --attr cloud=aws --wait 30
     """
     with wrong_input():
-        given = _json(data)
+        given = json_value("JSON", data)
         attrs = dict(_pair(text) for text in attr or ())
         if priority is not None and priority not in PRIORITIES:
             raise ValueError(f"--priority: expected one of {', '.join(PRIORITIES)}, got {priority!r}")
@@ -151,13 +152,6 @@ def _takes(worker: AttachedWorker) -> str:
 
 def _facts(facts: dict[str, Any]) -> str:
     return " ".join(f"{name}={value}" for name, value in facts.items())
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"JSON: cannot be read: {error}") from None
 
 
 def _pair(text: str) -> tuple[str, str]:

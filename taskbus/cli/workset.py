@@ -1,6 +1,5 @@
 """``taskbus workset …``: sets of work that consumers lease batches from."""
 
-import json
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar, cast, get_args
@@ -9,6 +8,7 @@ import typer
 
 from taskbus.cli.connect import connect
 from taskbus.cli.console import AsJson, RootUrl, fail, plain_app, print_json_lines, run, wrong_input
+from taskbus.cli.documents import json_value
 from taskbus.kv import Kv, split
 from taskbus.worksets import Ack, Batch, Workset
 
@@ -39,7 +39,7 @@ def add(
     further: dict[str, Any] = {} if priority is None else {"priority": priority}
     with wrong_input():
         if payload is not None:
-            further["payload"] = _json(payload)
+            further["payload"] = json_value("--payload", payload)
     answer = _call(namespace, name, root_url, lambda work: work.add([{"id": id, **further} for id in named]))
     if as_json:
         print_json_lines([answer.to_wire()])
@@ -144,10 +144,3 @@ def _mode(text: str) -> Ack:
         if text == mode:
             return cast(Ack, mode)
     raise ValueError(f"--ack: expected batch or each, got {text!r}")
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"--payload: not JSON: {error}") from None

@@ -68,8 +68,8 @@ class TestInsert:
     @pytest.mark.parametrize(
         ("arguments", "problem"),
         [
-            (["Greet", "{"], "JSON: expected an object, and it cannot be read"),
-            (["Greet", "[1]"], "JSON: expected an object, got [1]"),
+            (["Greet", "{"], "JSON: not JSON"),
+            (["Greet", "[1]"], "JSON: expected a JSON object, got [1]"),
             (["a b"], "KIND: expected 2 to 64 letters"),
             (["Greet", "--queue", "mail"], "should match pattern"),
             (["Greet", "--priority", "urgent"], "priority: must be"),
