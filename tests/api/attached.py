@@ -151,11 +151,9 @@ class AttachedWork(Neighbour):
     async def settled(self) -> None:
         """Until everything that fits is handed out, and every answer is written down."""
         async with asyncio.timeout(SECONDS):
-            while self.gateway._answers or not self.gateway.settled.is_set():
-                if self.gateway._answers:
-                    await asyncio.wait(self.gateway._answers)
-                else:
-                    await self.gateway.settled.wait()
+            while self.gateway.answers.under_way or not self.gateway.settled.is_set():
+                await self.gateway.answers.written()
+                await self.gateway.settled.wait()
 
     async def state(self, task_id: str) -> str:
         return str((await self.queue.status(task_id))["state"])

@@ -52,6 +52,11 @@ class Connection:
     def __post_init__(self) -> None:
         self.frames = asyncio.Queue()
 
+    @property
+    def load(self) -> int:
+        """How many items it has."""
+        return len(self.in_flight)
+
     def describe(self, described: Sequence[WorkDescription], capacity: int) -> None:
         """Take other items from now on; those under way stay."""
         self.described, self.capacity = described, capacity

@@ -5,79 +5,65 @@ flight is only to free the connection's slot and to refuse stale answers; the qu
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 import structlog
 
-from queue_service.core import attempts, transitions
-from queue_service.core.errors import InputTooLarge, QueueError
-from queue_service.core.task import Change, Task
-from queue_service.features.worker_socket import operations, store
+from queue_service.core import transitions
+from queue_service.core.errors import QueueError
+from queue_service.core.task import Task
+from queue_service.features.worker_socket import answers, operations, presence, store
+from queue_service.features.worker_socket.answers import Answers, Jitter
+from queue_service.features.worker_socket.choosing import DEFERRED_SECONDS, Choice, Deferred, Waiting, Workers
 from queue_service.features.worker_socket.connection import V2, Connection, InFlight
 from queue_service.features.worker_socket.items import QUEUES, attrs_of, may_spill, name_of
-from queue_service.features.worker_socket.matching import Description, least_busy, specificity, tiers
 from queue_service.features.worker_socket.operations import Dispatch, Dispatched
-from queue_service.operations import tasks as task_operations
-from queue_service.operations.batching import Batcher, Overloaded
-from queue_service.operations.tasks import Rule, TaskCall
-from queue_service.store import outbox, tasks
+from queue_service.features.worker_socket.presence import Presence
+from queue_service.operations.tasks import Rule
+from queue_service.store import tasks
 from queue_service.store.database import Database, StoreUnavailable, Tx
-from queue_service.store.outbox import Outgoing
 from queue_service.store.signals import QueueFilled, Signal, TopicStirred
-from schemas.attempts import CompletionReport, FailureReport
 from schemas.task import ExceptionReason
 from schemas.times import format_time
-from schemas.work import WorkerAttachedMessage, WorkerDetachedMessage
 
 logger = structlog.get_logger(__name__)
 
-TOPIC: Final = "work"
-"""Of the signal that a gateway's connections take other items now."""
 PAGE: Final = 200
 MAX_LOOKED_AT: Final = 10_000
 """Waiting items of a name that one pass looks at."""
-MAX_TIERS: Final = 500
-"""Combinations of a name and attributes for which it is remembered who takes them."""
 LOOK_AGAIN_SECONDS: Final = 5.0
 PACE_SECONDS: Final = 0.002
 CHECK_SECONDS: Final = 1.0
 """How often items in flight are compared with the queue."""
-LEASE: Final = timedelta(seconds=30)
-RENEW_SECONDS: Final = 10.0
-DEFERRED_SECONDS: Final = 0.05
-"""How long an item waits for a more specific worker of another gateway (WI-2)."""
-ATTEMPTS: Final = 5
-"""To write down an answer while the database is away; then the claim expires."""
-NO_DETAILS: Final = "worker signalled error without detailed error message"
 
 
 class Gateway:
     """Hands items out. ``gateway`` is the workerGroup of its connections, unlike any other's."""
 
-    def __init__(self, database: Database, gateway: str, *, jitter: Any) -> None:
+    def __init__(self, database: Database, gateway: str, *, jitter: Jitter) -> None:
         self.name = gateway
-        self.connections: dict[str, Connection] = {}
-        """In the order of their attaching."""
-        self.stale_results = 0
-        """Answers for items that the connection did not have."""
+        self.answers = Answers(database)
         self.settled = asyncio.Event()
         """Set after every pass that had nothing left to do; for tests."""
         self._database = database
         self._jitter = jitter
         self._stirred = asyncio.Event()
-        self._others: Sequence[Description] = ()
-        self._deferred: dict[str, float] = {}
-        self._tiers: dict[tuple[str, frozenset[tuple[str, str]]], list[tuple[int, list[Connection]]]] = {}
-        self._told: list[Any] = []
+        self._presence = Presence(database, gateway)
+        self._workers = Workers(self._presence.connections)
+        self._deferred = Deferred()
         self._drains = False
         self._emptied = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._answers: set[asyncio.Task[None]] = set()
-        self._changes = Batcher[TaskCall, Task](self._change)
+        self._reading: set[asyncio.Task[None]] = set()
         database.subscribe(self._on_signal)
+
+    @property
+    def connections(self) -> Mapping[str, Connection]:
+        """By their worker ids, in the order of their attaching."""
+        return self._presence.connections
 
     # ---- life -----------------------------------------------------------------------------------------
 
@@ -94,17 +80,17 @@ class Gateway:
             if connection.protocol == V2:
                 connection.send({"kind": "drain", "deadline": deadline})
             self._freed(connection)
-        self._tiers.clear()
+        self._workers.changed()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await _quietly(self._advertise())
+                await _quietly(self._presence.advertise())
                 while self.connections:
                     self._emptied.clear()
                     await self._emptied.wait()
 
     async def stop(self) -> None:
         """Give back what the connections have, and leave."""
-        running, self._tasks = self._tasks, []  # without them, no signal begins anything
+        running, self._tasks = [*self._tasks, *self._reading], []  # without them, no signal begins anything
         for task in running:
             task.cancel()
         if running:
@@ -112,12 +98,8 @@ class Gateway:
         for connection in list(self.connections.values()):
             connection.close(1001, "the gateway stops")
             await self.detach(connection, "gateway-stopped")
-        if self._answers:
-            await asyncio.wait(self._answers, timeout=2)
-        try:
-            await self._database.write(lambda tx: store.forget(tx, self.name))
-        except StoreUnavailable:
-            logger.warning("the gateway could not sign off; others will notice")
+        await self.answers.written(timeout=answers.STOP_SECONDS)
+        await self._presence.sign_off()
 
     def stir(self) -> None:
         """Something may be handed out now."""
@@ -128,90 +110,63 @@ class Gateway:
 
     async def attach(self, connection: Connection) -> None:
         """Begin to give items to a connection. Raises StoreUnavailable."""
-        first = connection.described[0].name
-        message = WorkerAttachedMessage.trusted(
-            worker_group=self.name, worker_id=connection.worker_id, task_name=first
-        )
-        told = [*self._descriptions(), *_told(connection)]
-        await self._database.write(lambda tx: self._sign_on(tx, told, message))
+        await self._presence.attach(connection)
         connection.draining = self._drains
-        self.connections[connection.worker_id] = connection
-        self._tiers.clear()
+        self._workers.changed()
         self._freed(connection)
 
     async def redescribe(self, connection: Connection) -> None:
         """The connection takes other items now, or none; those under way stay."""
-        self._tiers.clear()
+        self._workers.changed()
         self._freed(connection)
-        await self._advertise()
+        await self._presence.advertise()
 
     async def detach(self, connection: Connection, reason: str) -> None:
         """Forget a connection; what it has goes back in one transaction, to others at once (WL-1)."""
-        if self.connections.pop(connection.worker_id, None) is None:
+        if self._presence.connections.pop(connection.worker_id, None) is None:
             return
         if not self.connections:
             self._emptied.set()
-        self._tiers.clear()
+        self._workers.changed()
         runs = {item.task_id: item.run_id for item in connection.in_flight.values()}
         connection.in_flight.clear()
-        message = WorkerDetachedMessage.trusted(
-            worker_group=self.name,
-            worker_id=connection.worker_id,
-            task_name=connection.described[0].name,
-            reason=reason,
-        )
-
-        async def script(tx: Tx) -> None:
-            await operations.give_back(tx, runs, self.name, connection.worker_id, "worker-shutdown")
-            await self._sign_on(tx, self._descriptions(), message)
-
         try:
-            await self._database.write(script)
+            await self._presence.detach(
+                connection,
+                reason,
+                lambda tx: operations.give_back(tx, runs, self.name, connection.worker_id, "worker-shutdown"),
+            )
         except StoreUnavailable as error:
             logger.warning("a lost worker's items wait for their claims to expire", reason=str(error))
         self.stir()
 
-    async def _sign_on(
-        self, tx: Tx, told: list[Any], message: WorkerAttachedMessage | WorkerDetachedMessage
-    ) -> None:
-        await store.renew(tx, self.name, told, LEASE)
-        await outbox.record(tx, [Outgoing(message, (), (f"worker {message.worker_id}",))])
-        tx.announce(TopicStirred(TOPIC))
-
     # ---- answers --------------------------------------------------------------------------------------
+
+    @property
+    def stale_results(self) -> int:
+        """Answers for items that the connection did not have."""
+        return self.answers.stale
 
     def item_of(self, connection: Connection, task_id: str, run_id: int | None) -> InFlight | None:
         """The item, when the connection holds its run now; counted as stale otherwise (WR-4)."""
         item = connection.in_flight.get(task_id)
         if item is not None and run_id in (None, item.run_id):
             return item
-        self.stale_results += 1
+        self.answers.stale += 1
         logger.info("an answer for an item that the worker does not have", task_id=task_id)
         return None
 
     def done(self, connection: Connection, item: InFlight, output: Any) -> None:
-        """The worker has done the item (WR-1)."""
-
-        def rule(task: Task, now: datetime) -> Change:
-            report = CompletionReport.trusted(output=output)
-            try:
-                return attempts.completed(task, item.run_id, report, now)
-            except InputTooLarge as error:
-                told = FailureReport.trusted(error=error.message, retry=False)
-                return attempts.failed(task, item.run_id, told, now, self._jitter())
-
-        self._answer(connection, item, rule)
+        """The worker has done the item."""
+        self._answer(connection, item, answers.done(item, output, self._jitter))
 
     def failed(self, connection: Connection, item: InFlight, error: str) -> None:
-        """The worker says that the item failed (WR-2)."""
-        told = FailureReport.trusted(error=error or NO_DETAILS)
-        self._answer(
-            connection, item, lambda task, now: attempts.failed(task, item.run_id, told, now, self._jitter())
-        )
+        """The worker says that the item failed."""
+        self._answer(connection, item, answers.failed(item, error, self._jitter))
 
     def snooze(self, connection: Connection, item: InFlight, wait: timedelta) -> None:
         """The worker puts the item off."""
-        self._answer(connection, item, lambda task, now: attempts.snoozed(task, item.run_id, wait, now))
+        self._answer(connection, item, answers.snoozed(item, wait))
 
     async def extend(self, connection: Connection, item: InFlight, by: timedelta) -> None:
         """Give the worker more time, up to the task's deadline; it is told."""
@@ -239,26 +194,7 @@ class Gateway:
         """Free the slot at once, so that a second answer is stale; write the answer down beside."""
         connection.in_flight.pop(item.task_id, None)
         self._freed(connection)
-        writing = asyncio.create_task(self._write_answer(item, rule), name="answer of a worker")
-        self._answers.add(writing)
-        writing.add_done_callback(self._answers.discard)
-
-    async def _write_answer(self, item: InFlight, rule: Rule) -> None:
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                await self._changes.submit(TaskCall(item.task_id, rule))
-            except (StoreUnavailable, Overloaded) as error:
-                logger.warning("an answer waits for the database", task_id=item.task_id, reason=str(error))
-                await asyncio.sleep(attempt)
-                continue
-            except QueueError as error:
-                self.stale_results += 1
-                logger.info("an answer came too late", task_id=item.task_id, reason=error.message)
-            return
-        logger.error("an answer is lost; the item is handed out again", task_id=item.task_id)
-
-    async def _change(self, calls: Sequence[TaskCall]) -> list[Task | QueueError]:
-        return await self._database.write(lambda tx: task_operations.change(tx, calls))
+        self.answers.take(item, rule)
 
     # ---- handing out ----------------------------------------------------------------------------------
 
@@ -276,11 +212,13 @@ class Gateway:
 
     async def run_once(self) -> int:
         """Hand out what waits and fits; how many items that was. Raises StoreUnavailable."""
-        names = {one.name for connection in self.connections.values() for one in connection.descriptions}
+        now = asyncio.get_running_loop().time()
+        choice = Choice(
+            self._workers, self._presence.elsewhere, lambda task_id: self._deferred.waited(task_id, now)
+        )
         chosen: list[Dispatch] = []
-        reserved: dict[str, int] = {}
-        for name in sorted(names):
-            await self._choose(name, chosen, reserved)
+        for name in self._workers.names():
+            await self._choose(name, choice, chosen)
         dispatched: list[Dispatched] = []
         for start in range(0, len(chosen), PAGE):
             dispatched += await self._claim(chosen[start : start + PAGE])
@@ -294,73 +232,21 @@ class Gateway:
     async def _claim(self, chosen: Sequence[Dispatch]) -> list[Dispatched]:
         return await self._database.write(lambda tx: operations.dispatch(tx, chosen, self.name))
 
-    async def _choose(self, name: str, chosen: list[Dispatch], reserved: dict[str, int]) -> None:
+    async def _choose(self, name: str, choice: Choice, chosen: list[Dispatch]) -> None:
         """Find connections for the waiting items of a name, most urgent and oldest first (WC-6)."""
         place, looked_at = store.Place(), 0
         now = self._database.clock.now()
-        while looked_at < MAX_LOOKED_AT and self._any_free(name, reserved):
+        while looked_at < MAX_LOOKED_AT and choice.room(name):
             async with self._database.read() as connection:
                 found, place = await store.waiting(connection, QUEUES + name, place, now, PAGE)
             for task in found:
-                worker_id = self._worker_for(task, reserved)
+                worker_id = choice.worker_for(_waiting(task))
                 if worker_id is not None:
-                    reserved[worker_id] = reserved.get(worker_id, 0) + 1
+                    self._deferred.forget(task.task_id)
                     chosen.append(Dispatch(task.task_id, worker_id))
             looked_at += len(found)
             if len(found) < PAGE:
                 return
-
-    def _worker_for(self, task: Task, reserved: dict[str, int]) -> str | None:
-        attrs, name = attrs_of(task.tags), name_of(task)
-        found = self._free_for(name, attrs, reserved, spillover=may_spill(task))
-        if found is None:
-            return None
-        connection, keys = found
-        elsewhere = specificity(self._others, name, attrs)
-        if elsewhere is not None and elsewhere > keys and not self._waited(task.task_id):
-            return None
-        self._deferred.pop(task.task_id, None)
-        return connection.worker_id
-
-    def _free_for(
-        self, name: str, attrs: dict[str, str], reserved: dict[str, int], *, spillover: bool
-    ) -> tuple[Connection, int] | None:
-        """The connection for such an item, and how specific it is; None while the item waits (WC-4)."""
-        for keys, fitting in self._tiers_of(name, attrs):
-            connection = least_busy(
-                (one, len(one.in_flight) + reserved.get(one.worker_id, 0), one.capacity) for one in fitting
-            )
-            if connection is not None:
-                return connection, keys
-            if not spillover:
-                return None
-        return None
-
-    def _tiers_of(self, name: str, attrs: dict[str, str]) -> list[tuple[int, list[Connection]]]:
-        """Who takes such an item. Known until a connection comes, goes or takes others: many are equal."""
-        key = name, frozenset(attrs.items())
-        found = self._tiers.get(key)
-        if found is None:
-            if len(self._tiers) >= MAX_TIERS:
-                self._tiers.clear()
-            present = [(one, one.descriptions) for one in self.connections.values() if not one.draining]
-            found = self._tiers[key] = tiers(present, name, attrs)
-        return found
-
-    def _waited(self, task_id: str) -> bool:
-        """Whether the item has waited long enough for a more specific worker elsewhere."""
-        now = asyncio.get_running_loop().time()
-        if len(self._deferred) > MAX_LOOKED_AT:
-            self._deferred.clear()
-        return now >= self._deferred.setdefault(task_id, now + DEFERRED_SECONDS)
-
-    def _any_free(self, name: str, reserved: dict[str, int]) -> bool:
-        return any(
-            not connection.draining
-            and len(connection.in_flight) + reserved.get(worker_id, 0) < connection.capacity
-            and any(one.name == name for one in connection.descriptions)
-            for worker_id, connection in self.connections.items()
-        )
 
     def _deliver(self, one: Dispatched) -> None:
         connection = self.connections.get(one.worker_id)
@@ -442,61 +328,30 @@ class Gateway:
 
     async def _renew(self) -> None:
         """Say that the connections are there, and take over from gateways that are not (WI-3)."""
-        await self._advertise()
-        await self.read_others()
+        await self._presence.advertise()
+        await self._presence.read_others()
         while await self._database.write(operations.take_over):
             self.stir()
-        await asyncio.sleep(RENEW_SECONDS)
-
-    async def _advertise(self) -> None:
-        if not self.connections and not self._told:
-            return
-        told = self._told = self._descriptions()
-
-        async def script(tx: Tx) -> None:
-            await store.renew(tx, self.name, told, LEASE)
-            tx.announce(TopicStirred(TOPIC))
-
-        await self._database.write(script)
-
-    async def read_others(self) -> None:
-        """Learn what workers of other gateways take."""
-        if self._database.is_sqlite:
-            return
-        async with self._database.read() as connection:
-            found = await store.others(connection, self.name, self._database.clock.now())
-        self._others = [
-            Description(name, {key: frozenset(values) for key, values in filters.items()})
-            for name, filters in found
-        ]
-
-    def _descriptions(self) -> list[Any]:
-        return [one for connection in self.connections.values() for one in _told(connection)]
+        await asyncio.sleep(presence.RENEW_SECONDS)
 
     def _on_signal(self, signal: Signal) -> None:
         match signal:
             case QueueFilled(task_queue_id) if task_queue_id.startswith(QUEUES):
                 self.stir()
-            case TopicStirred("work"):
+            case TopicStirred(presence.TOPIC):
                 self._tasks_of_others()
             case _:
                 pass
 
     def _tasks_of_others(self) -> None:
         if self._tasks and not self._database.is_sqlite:
-            reading = asyncio.create_task(_quietly(self.read_others()), name="gateways")
-            self._answers.add(reading)
-            reading.add_done_callback(self._answers.discard)
+            reading = asyncio.create_task(_quietly(self._presence.read_others()), name="gateways")
+            self._reading.add(reading)
+            reading.add_done_callback(self._reading.discard)
 
 
-def _told(connection: Connection) -> list[Any]:
-    """What a connection takes, as others are told it."""
-    if connection.draining:
-        return []
-    return [
-        (one.name, {key: sorted(values) for key, values in one.filter.items()})
-        for one in connection.descriptions
-    ]
+def _waiting(task: Task) -> Waiting:
+    return Waiting(task.task_id, name_of(task), attrs_of(task.tags), may_spill(task))
 
 
 def _error(code: str, message: str, task_id: str | None = None) -> dict[str, Any]:

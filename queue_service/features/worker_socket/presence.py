@@ -1,0 +1,118 @@
+"""Who is connected where: the connections of this process, what other gateways take, and the word between.
+
+Each gateway has a row with what its connections take, which it renews; a row that is not renewed any more
+stands for a process that is gone (WI-2, WI-3).
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import structlog
+
+from queue_service.features.worker_socket import store
+from queue_service.features.worker_socket.connection import Connection
+from queue_service.features.worker_socket.matching import Description
+from queue_service.store import outbox
+from queue_service.store.database import Database, StoreUnavailable, Tx
+from queue_service.store.outbox import Outgoing
+from queue_service.store.signals import TopicStirred
+from schemas.work import WorkerAttachedMessage, WorkerDetachedMessage
+
+logger = structlog.get_logger(__name__)
+
+TOPIC: Final = "work"
+"""Of the signal that a gateway's connections take other items now."""
+LEASE: Final = timedelta(seconds=30)
+RENEW_SECONDS: Final = 10.0
+
+
+class Presence:
+    """The connections of ``gateway``, in the order of their attaching, and its row beside those of others."""
+
+    def __init__(self, database: Database, gateway: str) -> None:
+        self.connections: dict[str, Connection] = {}
+        self.elsewhere: Sequence[Description] = ()
+        """What connections of other gateways take."""
+        self._database = database
+        self._gateway = gateway
+        self._told: list[Any] = []
+
+    async def attach(self, connection: Connection) -> None:
+        """Tell of a connection, and have it. Raises StoreUnavailable."""
+        message = WorkerAttachedMessage.trusted(
+            worker_group=self._gateway,
+            worker_id=connection.worker_id,
+            task_name=connection.described[0].name,
+        )
+        told = [*self._descriptions(), *_told(connection)]
+        await self._database.write(lambda tx: self._tell(tx, told, message))
+        self.connections[connection.worker_id] = connection
+
+    async def detach(
+        self, connection: Connection, reason: str, first: Callable[[Tx], Awaitable[object]]
+    ) -> None:
+        """Tell that a connection is gone that was forgotten already, after this was done. Raises
+        StoreUnavailable."""
+        message = WorkerDetachedMessage.trusted(
+            worker_group=self._gateway,
+            worker_id=connection.worker_id,
+            task_name=connection.described[0].name,
+            reason=reason,
+        )
+
+        async def script(tx: Tx) -> None:
+            await first(tx)
+            await self._tell(tx, self._descriptions(), message)
+
+        await self._database.write(script)
+
+    async def advertise(self) -> None:
+        """Renew the word of what the connections take. Raises StoreUnavailable."""
+        if not self.connections and not self._told:
+            return
+        told = self._told = self._descriptions()
+
+        async def script(tx: Tx) -> None:
+            await store.renew(tx, self._gateway, told, LEASE)
+            tx.announce(TopicStirred(TOPIC))
+
+        await self._database.write(script)
+
+    async def read_others(self) -> None:
+        """Learn what workers of other gateways take. Raises StoreUnavailable."""
+        if self._database.is_sqlite:
+            return
+        async with self._database.read() as connection:
+            found = await store.others(connection, self._gateway, self._database.clock.now())
+        self.elsewhere = [
+            Description(name, {key: frozenset(values) for key, values in filters.items()})
+            for name, filters in found
+        ]
+
+    async def sign_off(self) -> None:
+        """The gateway leaves."""
+        try:
+            await self._database.write(lambda tx: store.forget(tx, self._gateway))
+        except StoreUnavailable:
+            logger.warning("the gateway could not sign off; others will notice")
+
+    async def _tell(
+        self, tx: Tx, told: list[Any], message: WorkerAttachedMessage | WorkerDetachedMessage
+    ) -> None:
+        await store.renew(tx, self._gateway, told, LEASE)
+        await outbox.record(tx, [Outgoing(message, (), (f"worker {message.worker_id}",))])
+        tx.announce(TopicStirred(TOPIC))
+
+    def _descriptions(self) -> list[Any]:
+        return [one for connection in self.connections.values() for one in _told(connection)]
+
+
+def _told(connection: Connection) -> list[Any]:
+    """What a connection takes, as others are told it."""
+    if connection.draining:
+        return []
+    return [
+        (one.name, {key: sorted(values) for key, values in one.filter.items()})
+        for one in connection.descriptions
+    ]
