@@ -29,5 +29,5 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_file_of_other_bytes_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bytes").write_bytes(b"\xff")
-    with pytest.raises(ValueError, match="FILE .*/bytes: expected UTF-8"):
+    with pytest.raises(ValueError, match=r"FILE .*/bytes: expected UTF-8"):
         text_of("FILE", str(tmp_path / "bytes"))
