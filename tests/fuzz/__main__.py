@@ -17,7 +17,7 @@ from taskbus import Credentials
 from tests.clients.deployment import ROOT_CLIENT_ID, ROOT_TOKEN, deployed
 from tests.fuzz.caller import Caller
 from tests.fuzz.judge import Violation
-from tests.fuzz.run import Run
+from tests.fuzz.run import Report, Run
 
 DATABASE_VARIABLE = "TASKBUS_FUZZ_DATABASE_URL"
 
@@ -42,8 +42,12 @@ def _fuzz(database_url: str, number: int, seed: int) -> int:
         deployed(Path(folder), database_url, long_poll="0.05") as service,
     ):
         caller = Caller(service.root_url, Credentials(ROOT_CLIENT_ID, ROOT_TOKEN))
-        run = Run(caller, number, seed, lambda known: known.furnish(caller))
         began = time.monotonic()
+
+        def tell(report: Report) -> None:
+            print(f"  {time.monotonic() - began:6.0f} s {report.requests:7} of {number} requests", flush=True)
+
+        run = Run(caller, number, seed, lambda known: known.furnish(caller), tell=tell)
         try:
             run.run(caller.call("GET", "/openapi.json"))
         except Violation as violation:

@@ -19,6 +19,8 @@ PER_ROUND: Final = 8
 """Cases of one operation, fitting or not, before the next one's turn."""
 BLOBS_EVERY: Final = 8
 """Operations between two looks at the bytes of artifacts."""
+TELL_EVERY: Final = 1000
+"""Requests between two words of how far it is."""
 
 
 class Enough(Exception):
@@ -51,10 +53,18 @@ class Run:
     """Sends ``number`` requests as ``caller``.
 
     ``furnish`` makes things to ask for, before each round. Without ``blobs``, signed URLs are left alone.
+    ``tell`` is called now and then with what was done so far.
     """
 
     def __init__(
-        self, caller: Caller, number: int, seed: int, furnish: Callable[[Known], None], *, blobs: bool = True
+        self,
+        caller: Caller,
+        number: int,
+        seed: int,
+        furnish: Callable[[Known], None],
+        *,
+        blobs: bool = True,
+        tell: Callable[[Report], None] = lambda report: None,
     ) -> None:
         self._caller = caller
         self._number = number
@@ -62,6 +72,7 @@ class Run:
         self._mixer = Mixer(self._known, seed)
         self._furnish = furnish
         self._with_blobs = blobs
+        self._tell = tell
         self.report = Report(seed)
 
     def run(self, document: dict[str, Any], per_round: int = PER_ROUND) -> Report:
@@ -111,6 +122,8 @@ class Run:
             ) from None
         self.report.requests += 1
         self.report.statuses[reply.status] += 1
+        if self.report.requests % TELL_EVERY == 0:
+            self._tell(self.report)
         return reply
 
     def _described(self, violation: Violation, request: Request, reply: Reply, name: str) -> Violation:
