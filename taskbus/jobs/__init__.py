@@ -1,7 +1,7 @@
 """Jobs: work as a class with typed arguments and a function that does it. See ``docs/jobs.md``."""
 
+from taskbus.endings import JobCancelled, JobSnoozed
 from taskbus.jobs.bus import Taskbus
-from taskbus.jobs.endings import JobCancelled, JobSnoozed
 from taskbus.jobs.hooks import Hook, InsertMiddleware, Metric, WorkMiddleware
 from taskbus.jobs.insertion import Insertion, InsertOptions, InsertResult
 from taskbus.jobs.job import Job
@@ -17,10 +17,10 @@ from taskbus.jobs.options import (
     fixed,
     polynomial,
 )
-from taskbus.jobs.reporter import RunStep
 from taskbus.jobs.run import Run
 from taskbus.jobs.typed import SubmitOptions
 from taskbus.jobs.worker import Worker
+from taskbus.run_step import RunStep
 
 __all__ = [
     "Hook",

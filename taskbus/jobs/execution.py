@@ -16,8 +16,8 @@ from schemas.attempts import MAX_OUTPUT
 from schemas.durations import parse_duration
 from schemas.times import parse_time
 from taskbus.clock import Clock
+from taskbus.endings import EndedByHandler
 from taskbus.jobs.decisions import Advice, End, decide
-from taskbus.jobs.endings import EndedByHandler
 from taskbus.jobs.hooks import Hook, Metric, WorkMiddleware, wrapped
 from taskbus.jobs.locks import held
 from taskbus.jobs.options import UNLIMITED, Duration

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from schemas.limits import MEMBER
+from taskbus.endings import JobSnoozed
 from taskbus.errors import Conflict
-from taskbus.jobs.endings import JobSnoozed
 from taskbus.kv import Kv, split
 from taskbus.service import ServiceClient
 

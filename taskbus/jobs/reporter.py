@@ -6,17 +6,13 @@ works on both.
 
 import asyncio
 import logging
-import sys
 from collections.abc import Coroutine
 from contextlib import suppress
-from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Any, Final, TypeVar
 
 from schemas.jobs import LogReport, ProgressReport, ReportResponse, StepReport
 from taskbus.clock import Clock
 from taskbus.errors import TaskbusError
-from taskbus.jobs.decisions import text_of
-from taskbus.jobs.endings import EndedByHandler
 from taskbus.runs import ClaimedRun
 from taskbus.service import ServiceClient
 from taskbus.typed_jobs import Jobs
@@ -118,65 +114,3 @@ class Reporter:
 
     def _heed(self, answer: ReportResponse) -> None:
         self._claimed.cancel_requested = bool(answer.cancel_requested)
-
-
-class RunStep:
-    """A step of a job: ``async with run.step("Extract")``, or ``with`` in a handler that is a plain function.
-
-    It is RUNNING within, and DONE behind, or ERROR when an error leaves it. ``completed``: an earlier run has
-    done it, so that there is nothing to do; then nothing is told. A step that begins while an error is on its
-    way, in ``finally``, does not put its own error in the place of that one (T-7).
-    """
-
-    def __init__(self, reporter: Reporter, name: str) -> None:
-        self._reporter = reporter
-        self.name = name
-        self.completed = name in reporter.completed_steps
-        self._first: BaseException | None = None
-
-    async def save(self, cursor: Any) -> None:
-        """Keep where the step got to: JSON of 64 KiB or less, for the next run of a resumable job."""
-        await self._tell("RUNNING", cursor=cursor)
-        self._reporter.cursor = cursor
-
-    def save_now(self, cursor: Any) -> None:
-        """The same for plain functions."""
-        self._reporter.wait(self.save(cursor))
-
-    async def __aenter__(self) -> Self:
-        self._first = sys.exc_info()[1]
-        if not self.completed:
-            await self._tell("RUNNING")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        if self.completed or isinstance(error, EndedByHandler | asyncio.CancelledError):
-            return False  # what becomes of the run tells what becomes of the step
-        if error is None:
-            await self._tell("DONE")
-            self._reporter.cursor = None
-            return False
-        try:
-            await self._tell("ERROR", error=text_of(error))
-        except TaskbusError as refusal:
-            logger.warning("that step %s failed is not told: %s", self.name, refusal)
-        if self._first is None:
-            return False
-        logger.warning("step %s failed after another error", self.name, exc_info=error)
-        return True
-
-    def __enter__(self) -> Self:
-        self._first = sys.exc_info()[1]
-        if not self.completed:
-            self._reporter.wait(self._tell("RUNNING"))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        return self._reporter.wait(self.__aexit__(kind, error, trace))
-
-    async def _tell(self, state: Literal["RUNNING", "DONE", "ERROR"], **members: Any) -> None:
-        await self._reporter.step(self.name, StepReport.trusted(state=state, **members))

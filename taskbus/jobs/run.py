@@ -8,9 +8,10 @@ from typing import Any, Literal, NoReturn
 from schemas.durations import parse_duration
 from schemas.jobs import LogReport, ProgressReport
 from schemas.task import Run as QueueRun
-from taskbus.jobs.endings import JobCancelled, JobSnoozed
+from taskbus.endings import JobCancelled, JobSnoozed
 from taskbus.jobs.options import Duration
-from taskbus.jobs.reporter import Reporter, RunStep
+from taskbus.jobs.reporter import Reporter
+from taskbus.run_step import RunStep
 from taskbus.runs import ClaimedRun
 
 

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import pytest
 
+from taskbus.error_texts import MAX_ERROR, MAX_TRACE, cut, text_of
 from taskbus.errors import TaskFailed
-from taskbus.jobs.decisions import MAX_ERROR, MAX_TRACE, End, cut, decide, text_of
+from taskbus.jobs.decisions import End, decide
 from taskbus.jobs.run import JobCancelled, JobSnoozed
 from taskbus.outcomes import WORKER_SHUTDOWN, Cancelled, Completed, Failed, Outcome, Snoozed
 from tests.taskbus.samples import NOW
