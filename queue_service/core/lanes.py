@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from queue_service.core.errors import InputError
@@ -23,6 +24,8 @@ CAPPED: Final = "[]"
 MAX_TEXT: Final = 200
 """Bytes of a part of a name; what is longer is represented by its digest, so that indexes can hold it."""
 NO_LIMITS: Final = TaskQueueLimits()
+NAMES_AT_HAND: Final = 8192
+"""Names that are not read or spelled again; every claim meets the same lanes."""
 
 _Kind = Literal["runs", "starts", "queue runs", "queue starts"]
 
@@ -92,16 +95,16 @@ def lane_of(
     A limit of the task without key holds for all tasks of its kind. A member that the task does not have is
     the empty text.
     """
-    parts: list[list[str | int]] = []
+    parts: list[tuple[str | int, ...]] = []
     kind = _short(_text(payload.get("kind", "")))
     if own is not None and own.concurrency is not None:
         key = _rendered(own.concurrency.key, payload, tags)
-        parts.append(["runs", kind, key, own.concurrency.limit])
+        parts.append(("runs", kind, key, own.concurrency.limit))
     if own is not None and own.rate is not None:
         key = _rendered(own.rate.key, payload, tags)
-        parts.append(["starts", kind, key, own.rate.count, own.rate.per // MILLISECOND])
+        parts.append(("starts", kind, key, own.rate.count, own.rate.per // MILLISECOND))
     for name, template in _templates(limits):
-        parts.append([name, _short(template), _rendered(template, payload, tags)])
+        parts.append((name, _short(template), _rendered(template, payload, tags)))
     return _name(*parts) if parts else ""
 
 
@@ -123,18 +126,18 @@ def keyed(limits: TaskQueueLimits) -> bool:
 
 def is_outdated(lane: str, limits: TaskQueueLimits) -> bool:
     """Whether the lane was named under other keys than those of the task queue's limits."""
-    named = [(part[0], part[1]) for part in json.loads(lane) if str(part[0]).startswith("queue")]
+    named = [(part[0], part[1]) for part in _parts(lane) if part[0].startswith("queue")]
     return named != [(name, _short(template)) for name, template in _templates(limits)]
 
 
 def buckets_of(lane: str, limits: TaskQueueLimits) -> tuple[Bucket, ...]:
     """What a run in this lane counts against, beside the limits of the whole task queue."""
-    return tuple(_bucket(part, limits) for part in json.loads(lane))
+    return tuple(_bucket(part, limits) for part in _parts(lane))
 
 
 def slots_of(lane: str) -> list[str]:
     """The names of the buckets of which a running run of this lane holds a slot."""
-    parts = json.loads(lane)
+    parts = _parts(lane)
     return [_name(*(part[:3] if part[0] == "runs" else part)) for part in parts if part[0].endswith("runs")]
 
 
@@ -157,7 +160,7 @@ def _templates(limits: TaskQueueLimits) -> list[tuple[_Kind, str]]:
     return [(name, limit.key) for name, limit in named if limit is not None and limit.key is not None]
 
 
-def _bucket(part: list[Any], limits: TaskQueueLimits) -> Bucket:
+def _bucket(part: Sequence[Any], limits: TaskQueueLimits) -> Bucket:
     match part:
         case ["runs", kind, key, limit]:
             return Slots(_name("runs", kind, key), limit)
@@ -206,5 +209,11 @@ def _short(text: str) -> str:
     return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+@lru_cache(NAMES_AT_HAND)
+def _parts(lane: str) -> tuple[tuple[Any, ...], ...]:
+    return tuple(map(tuple, json.loads(lane)))
+
+
+@lru_cache(NAMES_AT_HAND)
 def _name(*parts: Any) -> str:
     return json.dumps(parts, separators=(",", ":"))

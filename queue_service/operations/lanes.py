@@ -31,7 +31,6 @@ from queue_service.store import controls, lanes, tasks, workers
 from queue_service.store.database import Tx
 from queue_service.store.lanes import EPOCH, Served
 from queue_service.store.signals import QueueHeld
-from schemas.task import PRIORITIES
 from schemas.task_queues import TaskQueueLimits
 from schemas.times import from_ms
 
@@ -234,15 +233,14 @@ class _Look:
         await lanes.delete_empty(self._tx, self._queue, outdated)
 
 
-async def _move(tx: Tx, task_queue_id: str, limits: TaskQueueLimits, task_ids: Sequence[str]) -> None:
+async def _move(tx: Tx, task_queue_id: str, limits: TaskQueueLimits, priorities: Mapping[str, int]) -> None:
     """Put tasks, which this transaction has locked, into the lanes that they have under these limits."""
-    if not task_ids:
+    if not priorities:
         return
-    wanted = await _lanes(tx, limits, task_ids)
-    found = await tasks.get(tx.connection, task_ids)
+    wanted = await _lanes(tx, limits, list(priorities))
     urgency: dict[tuple[str, str], int] = {}
     for task_id, lane in wanted.items():
-        priority = PRIORITIES.index(found[task_id].priority)
+        priority = priorities[task_id]
         if lane:
             known = urgency.setdefault((task_queue_id, lane), priority)
             urgency[task_queue_id, lane] = min(known, priority)

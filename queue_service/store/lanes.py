@@ -122,7 +122,7 @@ FIRST_OF: Final = select(
     _lanes.c.each.label("lane"), select(json_array_of(*_first.c)).scalar_subquery().label("first")
 ).select_from(_lanes)
 MEMBERS: Final = (
-    select(tasks.c.task_id)
+    select(tasks.c.task_id, tasks.c.priority)
     .select_from(_lanes.join(tasks, _in(_lanes.c.each)))
     .limit(_limit)
     .with_for_update(of=tasks, skip_locked=True)
@@ -146,7 +146,7 @@ DELETE_EMPTY: Final = DELETE.where(
 
 _beside = and_(text(PENDING), tasks.c.task_queue_id == _queue_id, tasks.c.deadline > _now)
 NEWCOMERS: Final = (
-    select(tasks.c.task_id)
+    select(tasks.c.task_id, tasks.c.priority)
     .where(_beside)
     .order_by(tasks.c.priority, tasks.c.queue_order)
     .limit(_limit)
@@ -309,10 +309,10 @@ async def delete_empty(tx: Tx, task_queue_id: str, lanes: Sequence[str]) -> None
         await _run(tx, DELETE_EMPTY, task_queue_id, now=tx.now, **_lanes.of(lanes))
 
 
-async def members(tx: Tx, task_queue_id: str, lanes: Sequence[str], wanted: int) -> list[str]:
-    """Tasks whose runs wait in these lanes, locked."""
+async def members(tx: Tx, task_queue_id: str, lanes: Sequence[str], wanted: int) -> dict[str, int]:
+    """The priorities of tasks whose runs wait in these lanes, by id; locked."""
     found = await _run(tx, MEMBERS, task_queue_id, now=tx.now, wanted=wanted, **_lanes.of(lanes))
-    return [row.task_id for row in found]
+    return {row.task_id: row.priority for row in found}
 
 
 async def move(tx: Tx, lanes: Mapping[str, str]) -> None:
@@ -325,10 +325,10 @@ async def move(tx: Tx, lanes: Mapping[str, str]) -> None:
 # ---- runs that wait in no lane -------------------------------------------------------------------------
 
 
-async def newcomers(tx: Tx, task_queue_id: str, wanted: int) -> list[str]:
-    """Tasks whose runs wait in no lane, the most urgent and oldest first, locked."""
+async def newcomers(tx: Tx, task_queue_id: str, wanted: int) -> dict[str, int]:
+    """The priorities of tasks whose runs wait in no lane, by id: the most urgent and oldest ones; locked."""
     rows = await _run(tx, NEWCOMERS, task_queue_id, now=tx.now, wanted=wanted)
-    return [row.task_id for row in rows]
+    return {row.task_id: row.priority for row in rows}
 
 
 async def beside(tx: Tx, task_queue_id: str, wanted: int, *, oldest: bool) -> list[Waiting]:
