@@ -1,15 +1,15 @@
 """The handlers of jobs: submitted, shown, cancelled, and reported by the workers that have them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
-
-from pydantic_core import to_json
 
 from queue_service.api.endpoint import Answer, Call
 from queue_service.api.paging import page_of
 from queue_service.clock import Clock
-from queue_service.core.errors import InputError, InputTooLarge, QueueError
+from queue_service.core.attempts import refuse_former_holder
+from queue_service.core.errors import InputError, QueueError
 from queue_service.core.limits import Limits
+from queue_service.core.task import Task
 from queue_service.features.jobs import operations, store, views
 from queue_service.features.jobs.job import cancel_requested, completed_steps, state_of
 from queue_service.features.jobs.operations import (
@@ -19,6 +19,7 @@ from queue_service.features.jobs.operations import (
     RunReport,
     StepMove,
     Submitted,
+    Told,
     job_not_found,
 )
 from queue_service.features.jobs.secrets import Secrets
@@ -29,10 +30,8 @@ from queue_service.features.jobs.views import Wanted
 from queue_service.operations.batching import Batcher
 from queue_service.store import tasks
 from queue_service.store.database import Database, Tx
-from schemas.attempts import MAX_OUTPUT
 from schemas.ids import slugid
 from schemas.jobs import (
-    MAX_CURSOR,
     CancelJobRequest,
     JobResponse,
     JobRunResponse,
@@ -135,7 +134,8 @@ class JobsApi:
             definition = (await tasks.definitions(connection, [job_id])).get(job_id)
         if task is None or job is None or definition is None:
             raise job_not_found(job_id)
-        operations.refuse_unless_held(task, run_id, call.permit.client_id)
+        _holder(call)(task)
+        operations.refuse_unless_running(task, run_id)
         return JobRunResponse.trusted(
             job_id=job_id,
             run_id=run_id,
@@ -150,9 +150,7 @@ class JobsApi:
         )
 
     async def report_step(self, call: Call[StepReport]) -> ReportResponse:
-        if call.body.cursor is not None:
-            _limited(call.body.cursor, "cursor", MAX_CURSOR)
-        return await self._reported(call, StepMove(call.params["step"], call.body))
+        return await self._reported(call, StepMove.of(call.params["step"], call.body))
 
     async def report_progress(self, call: Call[ProgressReport]) -> ReportResponse:
         return await self._reported(call, call.body)
@@ -161,10 +159,10 @@ class JobsApi:
         return await self._reported(call, call.body)
 
     async def put_output(self, call: Call[OutputReport]) -> ReportResponse:
-        return await self._reported(call, Output(_limited(call.body.output, "output", MAX_OUTPUT)))
+        return await self._reported(call, Output.of(call.body))
 
-    async def _reported(self, call: Call[Any], told: Any) -> ReportResponse:
-        report = RunReport(call.params["jobId"], call.run_id(), told, call.permit.client_id)
+    async def _reported(self, call: Call[Any], told: Told) -> ReportResponse:
+        report = RunReport(call.params["jobId"], call.run_id(), told, _holder(call))
         reported = await self._reports.submit(report, weight=call.size)
         return ReportResponse.trusted(
             state=state_of(reported.task),
@@ -189,12 +187,9 @@ class JobsApi:
         return await self._database.write(lambda tx: operations.cancel(tx, wanted))
 
 
-def _limited(value: Any, name: str, limit: int) -> str:
-    """The value as JSON. Raises InputTooLarge."""
-    text = to_json(value, inf_nan_mode="null")
-    if len(text) > limit:
-        raise InputTooLarge(f"`{name}` has {len(text)} bytes as JSON; at most {limit} are kept.")
-    return text.decode()
+def _holder(call: Call[Any]) -> Callable[[Task], None]:
+    """The pipeline has looked at the caller's scopes; he may still hold a former claim of the run."""
+    return lambda task: refuse_former_holder(task, call.permit.client_id)
 
 
 def _place(after: str) -> Place | None:

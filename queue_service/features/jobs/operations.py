@@ -3,15 +3,16 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Self
 
 from queue_service.core import transitions
-from queue_service.core.attempts import refuse_former_holder
 from queue_service.core.errors import QueueError, RequestConflict, ResourceNotFound
 from queue_service.core.task import Change, Task
 from queue_service.features.jobs import event_store, reporting, store
 from queue_service.features.jobs.event_store import NewEvent
 from queue_service.features.jobs.following import state_event, step_event
 from queue_service.features.jobs.job import Job, overall, state_of
+from queue_service.features.jobs.reporting import limited
 from queue_service.features.jobs.secrets import Secrets
 from queue_service.features.jobs.submission import Submission
 from queue_service.features.jobs.witness import updated
@@ -21,7 +22,8 @@ from queue_service.operations.tasks import Made
 from queue_service.store import attempts, outbox, tasks
 from queue_service.store.database import Tx
 from queue_service.store.outbox import Outgoing
-from schemas.jobs import LogReport, ProgressReport, StepReport
+from schemas.attempts import MAX_OUTPUT
+from schemas.jobs import MAX_CURSOR, LogReport, OutputReport, ProgressReport, StepReport
 
 # ---- submitting --------------------------------------------------------------------------------------
 
@@ -119,6 +121,13 @@ class StepMove:
     name: str
     report: StepReport
 
+    @classmethod
+    def of(cls, name: str, report: StepReport) -> Self:
+        """Raises InputTooLarge."""
+        if report.cursor is not None:
+            limited(report.cursor, "cursor", MAX_CURSOR)
+        return cls(name, report)
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -126,15 +135,23 @@ class Output:
 
     text: str
 
+    @classmethod
+    def of(cls, report: OutputReport) -> Self:
+        """Raises InputTooLarge."""
+        return cls(limited(report.output, "output", MAX_OUTPUT))
+
+
+Told = StepMove | ProgressReport | LogReport | Output
+
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """What the holder of a run, as whom the client calls, tells of its job."""
+    """What somebody tells of the job of a run. ``authorize`` raises unless he holds the run (P-1)."""
 
     job_id: str
     run_id: int
-    told: StepMove | ProgressReport | LogReport | Output
-    client_id: str
+    told: Told
+    authorize: Callable[[Task], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +175,8 @@ async def report(tx: Tx, reports: Sequence[RunReport]) -> list[Reported | QueueE
             task, job = locked.get(one.job_id), known.get(one.job_id)
             if task is None or job is None:
                 raise job_not_found(one.job_id)
-            refuse_unless_held(task, one.run_id, one.client_id)
+            one.authorize(task)
+            refuse_unless_running(task, one.run_id)
             known[one.job_id] = job = desk.take(task, job, one.told)
             outcomes.append(Reported(task, job))
         except QueueError as error:
@@ -179,7 +197,7 @@ class _Desk:
         self.outputs: dict[str, str] = {}
         self.messages: list[Outgoing] = []
 
-    def take(self, task: Task, job: Job, told: StepMove | ProgressReport | LogReport | Output) -> Job:
+    def take(self, task: Task, job: Job, told: Told) -> Job:
         """The job after a report. Raises QueueError, with nothing collected."""
         match told:
             case StepMove():
@@ -213,12 +231,8 @@ class _Desk:
         return after
 
 
-def refuse_unless_held(task: Task, run_id: int, client_id: str) -> None:
-    """Raise ResourceNotFound for a run that is none, RequestConflict for one that this client has no more.
-
-    The pipeline has looked at its scopes (P-1).
-    """
-    refuse_former_holder(task, client_id)
+def refuse_unless_running(task: Task, run_id: int) -> None:
+    """Raise ResourceNotFound for a run that is none, RequestConflict for one that has ended."""
     run = transitions.run_of(task, run_id)
     if run is not task.last_run or run.state != "running":
         raise RequestConflict(transitions.not_running_text(task, run, "reported on"))

@@ -3,10 +3,12 @@
 import math
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
+
+from pydantic_core import to_json
 
 from queue_service.core.attempts import MAX_ERROR, shortened
-from queue_service.core.errors import RequestConflict, ResourceNotFound
+from queue_service.core.errors import InputTooLarge, RequestConflict, ResourceNotFound
 from queue_service.features.jobs.job import Job
 from schemas.jobs import JobProgress, JobStep, ProgressReport, StepReport
 
@@ -93,6 +95,14 @@ def is_noted(job: Job, now: datetime) -> bool:
 def is_told(job: Job, now: datetime) -> bool:
     """Whether progress is a message now."""
     return job.told is None or now - job.told >= MESSAGE_PACE
+
+
+def limited(value: Any, name: str, limit: int) -> str:
+    """The value as JSON. Raises InputTooLarge."""
+    text = to_json(value, inf_nan_mode="null")
+    if len(text) > limit:
+        raise InputTooLarge(f"`{name}` has {len(text)} bytes as JSON; at most {limit} are kept.")
+    return text.decode()
 
 
 def _place(job: Job, name: str) -> int:
