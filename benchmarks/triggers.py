@@ -23,7 +23,8 @@ after the tick. The time is from the tick to the commit of the last task, as ano
 trigger must have fired exactly once. Lateness: one trigger with a tick in each second on the service alone,
 which is idle otherwise; from the tick to the beginning of the transaction that creates the task. Idle:
 processor time of all programs with 10,000 triggers that are due tomorrow, beside none; parts of one core.
-The triggers are written by SQL and are equal but for their names."""
+The triggers are written by SQL and are equal but for their names. Whoever waits for the last task looks each
+50 ms: to look all the time takes a processor."""
 TARGET = "Target: all within 5 s, each exactly once; late at most 250 ms at p99; no processor time when idle"
 
 TRIGGERS: Final = 10_000
@@ -32,6 +33,7 @@ KILL_AFTER: Final = 0.5
 START_SECONDS: Final = 5.0
 HEAD_START: Final = 8.0
 """Seconds between the writing of the triggers and their tick."""
+LOOK_SECONDS: Final = 0.05
 GIVE_UP: Final = 60.0
 _INSERT: Final = """
 INSERT INTO triggers (group_id, trigger_id, definition, state, created, offset_ms, next_tick, due_at, listens,
@@ -71,6 +73,7 @@ async def _burst(environment: Environment, count: int) -> Quantities:
             fired = 0
             while fired < count and time.time() < tick + GIVE_UP:
                 fired = await connection.fetchval("SELECT count(*) FROM trigger_fires")
+                await asyncio.sleep(LOOK_SECONDS)
             seconds = time.time() - tick
             tasks = await connection.fetchval("SELECT count(*) FROM tasks")
             once = await connection.fetchval("SELECT count(*) FROM triggers WHERE fires = 1")

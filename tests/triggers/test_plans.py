@@ -40,9 +40,18 @@ HOT: Final[dict[str, Hot]] = {
     "SAVE": Hot(
         store.SAVE,
         {
-            "changed": '[{"group_id": "group7", "trigger_id": "trigger107", "version": 1, "created": 1,'
+            "changed": '[{"group_id": "group7", "trigger_id": "trigger107", "version": 1,'
             ' "definition": "{}", "state": "active", "offset_ms": 0, "next_tick": 1, "waiting": null,'
             ' "due_at": 1, "listens": 0, "progress": "{}", "fires": 1, "counted": 0}]'
+        },
+        *_PRIMARY,
+    ),
+    "MOVE": Hot(
+        store.MOVE,
+        {
+            "moved": '[{"group_id": "group7", "trigger_id": "trigger107", "version": 1, "state": "active",'
+            ' "offset_ms": 0, "next_tick": 1, "waiting": null, "due_at": 1, "listens": 0, "progress": "{}",'
+            ' "fires": 1, "counted": 0}]'
         },
         *_PRIMARY,
     ),

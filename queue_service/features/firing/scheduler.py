@@ -19,13 +19,15 @@ def scheduler(
     database: Database,
     fire_due: Callable[[], Awaitable[int]],
     next_date: Callable[[], Awaitable[datetime | None]],
+    *,
+    batch: int = BATCH,
 ) -> Loop:
-    """A loop that calls ``fire_due``, which fires up to :data:`BATCH` and tells how many there were.
+    """A loop that calls ``fire_due``, which fires up to ``batch`` and tells how many there were.
 
     ``topic``: of the signal that dates have changed.
     """
     loop = Loop(
-        name, database.clock, fire_due, batch=BATCH, idle=idle(database, IDLE_SECONDS), next_due=next_date
+        name, database.clock, fire_due, batch=batch, idle=idle(database, IDLE_SECONDS), next_due=next_date
     )
 
     def on_signal(signal: Signal) -> None:

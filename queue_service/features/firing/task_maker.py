@@ -1,6 +1,9 @@
 """The task of a firing: rendered from its template, and checked against the scopes of a role."""
 
+from collections.abc import Callable
 from typing import Any, Final
+
+from pydantic_core import to_json
 
 from queue_service.api.creation import creation_of
 from queue_service.api.endpoints import QUEUE_ENDPOINTS
@@ -17,9 +20,12 @@ from queue_service.store.statements import Connection
 from schemas.queue import CreateTaskRequest
 
 EVERYBODY: Final = "assume:anonymous"
+EVERYTHING: Final = ScopeSet.of(["*"])
 _CREATE_TASK: Final = next(endpoint for endpoint in QUEUE_ENDPOINTS if endpoint.name == "createTask")
 
 JsonObject = dict[str, Any]
+Grants = Callable[[str], ScopeSet]
+"""What tasks made in a role may have. Raises InsufficientScopes if that cannot be computed."""
 
 
 class TaskMaker:
@@ -41,15 +47,19 @@ class TaskMaker:
             return template or None
         return await self._sandbox.render(template, variables)
 
-    async def scopes(self, connection: Connection, role: str) -> ScopeSet:
-        """What tasks made in this role may have. Raises InsufficientScopes if that cannot be computed."""
+    async def grants(self, connection: Connection) -> Grants:
+        """What all roles grant, as they are now."""
         if self._unrestricted:
-            return ScopeSet.of(["*"])
+            return lambda role: EVERYTHING
         known = await self._roles.read(connection)
-        try:
-            return known.expand([f"assume:{role}", EVERYBODY])
-        except ExpansionTooLarge as error:
-            raise InsufficientScopes(str(error)) from None
+
+        def granted(role: str) -> ScopeSet:
+            try:
+                return known.expand([f"assume:{role}", EVERYBODY])
+            except ExpansionTooLarge as error:
+                raise InsufficientScopes(str(error)) from None
+
+        return granted
 
     def creation(
         self, task_id: str, request: CreateTaskRequest, owner: str, role: str, scopes: ScopeSet
@@ -60,6 +70,8 @@ class TaskMaker:
         """
 
         def require(**parameters: Any) -> None:
+            if scopes is EVERYTHING:
+                return
             required = render(_CREATE_TASK.scopes, {**parameters, "taskId": task_id})
             if required is not None and not satisfied(required, scopes):
                 raise InsufficientScopes(
@@ -72,15 +84,19 @@ class TaskMaker:
 
 def is_plain(template: Any) -> bool:
     """Whether a template renders to itself, so that nothing needs to be computed."""
+    return b"$" not in to_json(template) or _is_plain(template)
+
+
+def _is_plain(template: Any) -> bool:
     match template:
         case str():
             return "${" not in template
         case dict():
-            return all(not key.startswith("$") and is_plain(key) for key in template) and all(
-                map(is_plain, template.values())
+            return all(not key.startswith("$") and _is_plain(key) for key in template) and all(
+                map(_is_plain, template.values())
             )
         case list() | tuple():
-            return all(map(is_plain, template))
+            return all(map(_is_plain, template))
     return True
 
 

@@ -77,8 +77,8 @@ class Firing:
                 return Prepared(occasion)
             request = request_of(rendered, occasion.task_id, occasion.now)
             async with self._database.read() as connection:
-                scopes = await self._maker.scopes(connection, hook.role)
-            creation = self._maker.creation(occasion.task_id, request, "hook", hook.role, scopes)
+                grants = await self._maker.grants(connection)
+            creation = self._maker.creation(occasion.task_id, request, "hook", hook.role, grants(hook.role))
             return Prepared(occasion, creation)
         except (QueueError, TemplateFailed) as error:
             return Prepared(occasion, error=error)

@@ -43,7 +43,7 @@ async def watermark(connection: Connection, trigger: Trigger, now: datetime) -> 
 async def write(tx: Tx, changes: Sequence[tuple[Trigger, Trigger]]) -> None:
     """Save triggers, each as it was locked and as it is now."""
     changed = [(before, after) for before, after in changes if before != after]
-    await store.save(tx, [after for _, after in changed])
+    await store.save(tx, changed)
     marks = [_mark(after) for before, after in changed if _moved(before, after)]
     if marks:
         await operations.write(tx, marks)

@@ -4,17 +4,19 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from queue_service.features.firing.scheduler import BATCH, scheduler
+from queue_service.features.firing.scheduler import scheduler
 from queue_service.features.firing.task_maker import is_plain
 from queue_service.features.triggers import rules, store
 from queue_service.features.triggers.batches import Batches
 from queue_service.features.triggers.changes import TOPIC
 from queue_service.features.triggers.fires import Fire
 from queue_service.features.triggers.firing import Plan, TriggerFiring, told
-from queue_service.features.triggers.rules import MAX_FIRINGS, NewId, Trigger
+from queue_service.features.triggers.rules import NewId, Trigger
 from queue_service.features.triggers.ticks import TOGETHER
 from queue_service.store.database import Database, Tx
 
+BATCH: Final = 250
+"""Triggers of one transaction, and their firings: it holds up everything else in this process so long."""
 PATIENCE: Final = timedelta(milliseconds=50)
 """Before a look at triggers that were due and locked by others, who may be killed."""
 
@@ -28,7 +30,7 @@ class Clock:
         self._database = database
         self._firing = firing
         self._new_id = new_id
-        self.loop = scheduler("triggers", TOPIC, database, self.run_once, self._next_due)
+        self.loop = scheduler("triggers", TOPIC, database, self.run_once, self._next_due, batch=BATCH)
         self._batches = Batches(database, firing, new_id, self.loop.nudge)
         self._found = 0
         """How many triggers the last pass had."""
@@ -62,7 +64,7 @@ class Clock:
         for trigger in due:
             if not _is_simple(trigger):
                 others.append(trigger)
-            elif firings < MAX_FIRINGS:
+            elif firings < BATCH:
                 plans.append(await self._planned(trigger))
                 firings += len(plans[-1].rendered)
         return len(due), await self._carry_out(tx, plans), others

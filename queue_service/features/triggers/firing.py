@@ -5,6 +5,7 @@ So a tick creates its task exactly once, however many processes look and wheneve
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ import structlog
 from queue_service.core.errors import QueueError
 from queue_service.core.task import Task
 from queue_service.features.firing.sandbox import TemplateFailed
-from queue_service.features.firing.task_maker import TaskMaker
+from queue_service.features.firing.task_maker import Grants, TaskMaker
 from queue_service.features.firing.template import request_of
 from queue_service.features.triggers import changes, fires, inputs, rules
 from queue_service.features.triggers.fires import Fire, Outcome
@@ -131,12 +132,13 @@ class TriggerFiring:
         """What became of each task that was to be created, by its id."""
         outcomes: dict[str, Made | QueueError | TemplateFailed] = {}
         creations: list[Creation] = []
+        grants = await self._maker.grants(tx.connection)
         for plan in plans:
             for one in plan.rendered:
                 if (plan.before.key, one.occasion) in known or (one.body is None and one.error is None):
                     continue
                 try:
-                    creations.append(await self._creation(tx, plan.before, one))
+                    creations.append(self._creation(plan.before, one, grants, tx.now))
                 except (QueueError, TemplateFailed) as error:
                     outcomes[one.firing.task_id] = error
         if creations:
@@ -145,13 +147,12 @@ class TriggerFiring:
             outcomes |= {creation.task_id: outcome for creation, outcome in zip(creations, made, strict=True)}
         return outcomes
 
-    async def _creation(self, tx: Tx, trigger: Trigger, rendered: Rendered) -> Creation:
+    def _creation(self, trigger: Trigger, rendered: Rendered, grants: Grants, now: datetime) -> Creation:
         if rendered.error is not None or rendered.body is None:
             raise rendered.error or TemplateFailed("the template rendered to nothing")
         task_id = rendered.firing.task_id
-        request = request_of(rendered.body, task_id, tx.now)
-        scopes = await self._maker.scopes(tx.connection, trigger.role)
-        return self._maker.creation(task_id, request, "trigger", trigger.role, scopes)
+        request = request_of(rendered.body, task_id, now)
+        return self._maker.creation(task_id, request, "trigger", trigger.role, grants(trigger.role))
 
 
 def told(trigger: Trigger, recorded: Sequence[Fire]) -> None:

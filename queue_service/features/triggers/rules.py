@@ -349,10 +349,12 @@ def _fired(
         for firing in firings:
             assert firing.window is not None
             coverage = windows.begun(coverage, firing.window, firing.task_id)
-    unfinished = trigger.unfinished
+    if coverage is not trigger.coverage:
+        trigger = replace(trigger, coverage=coverage)
     if trigger.definition.overlap != "allow":
-        unfinished = (*unfinished, *(firing.task_id for firing in firings))
-    return Step(replace(trigger, coverage=coverage, unfinished=unfinished), tuple(firings))
+        unfinished = (*trigger.unfinished, *(firing.task_id for firing in firings))
+        trigger = replace(trigger, unfinished=unfinished)
+    return Step(trigger, tuple(firings))
 
 
 def _failed_text(range_: Range) -> str:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from queue_service.features.triggers.rules import Key, Trigger
 from queue_service.features.triggers.tables import DUE, LISTENING, triggers
@@ -73,8 +74,7 @@ PAGE: Final = (
     .limit(_wanted)
 )
 
-_MUTABLE: Final[dict[str, Any]] = {
-    "definition": Text,
+_MOVING: Final[dict[str, Any]] = {
     "state": Text,
     "offset_ms": BigInteger,
     "next_tick": BigInteger,
@@ -86,7 +86,8 @@ _MUTABLE: Final[dict[str, Any]] = {
     "counted": BigInteger,
     "version": Integer,
 }
-_ALL: Final[dict[str, Any]] = {"group_id": Text, "trigger_id": Text, "created": BigInteger, **_MUTABLE}
+_KEY: Final[dict[str, Any]] = {"group_id": Text, "trigger_id": Text}
+_ALL: Final[dict[str, Any]] = {**_KEY, "created": BigInteger, "definition": Text, **_MOVING}
 _new = Rows("given", **_ALL)
 INSERT: Final = (
     upsert(triggers)
@@ -94,17 +95,25 @@ INSERT: Final = (
     .on_conflict_do_nothing()
     .returning(_t.trigger_id)
 )
-_changed = Rows("changed", **_ALL)
-SAVE: Final = (
-    update(triggers)
-    .where(
-        _t.group_id == _changed.c.group_id,
-        _t.trigger_id == _changed.c.trigger_id,
-        _t.version == _changed.c.version - 1,
+
+
+def _update(changed: Rows, columns: Iterable[str]) -> ReturningUpdate[Any]:
+    return (
+        update(triggers)
+        .where(
+            _t.group_id == changed.c.group_id,
+            _t.trigger_id == changed.c.trigger_id,
+            _t.version == changed.c.version - 1,
+        )
+        .values({name: changed.c[name] for name in columns})
+        .returning(_t.trigger_id)
     )
-    .values({name: _changed.c[name] for name in _MUTABLE})
-    .returning(_t.trigger_id)
-)
+
+
+_changed = Rows("changed", **_KEY, definition=Text, **_MOVING)
+SAVE: Final = _update(_changed, ["definition", *_MOVING])
+_moved = Rows("moved", **_KEY, **_MOVING)
+MOVE: Final = _update(_moved, _MOVING)
 DELETE: Final = delete(triggers).where(*_OF).returning(_t.trigger_id)
 
 
@@ -156,13 +165,24 @@ async def create(tx: Tx, trigger: Trigger) -> None:
         raise Concurrent("another transaction created the same trigger")
 
 
-async def save(tx: Tx, changed: Sequence[Trigger]) -> None:
-    """Write triggers that were locked, each over the version that was read. Raises Concurrent."""
-    if not changed:
-        return
-    rows = [{**_values(trigger), "version": trigger.version + 1} for trigger in changed]
-    saved = await tx.connection.execute(SAVE, _changed.parameters(rows))
-    if len(saved.all()) != len(changed):
+async def save(tx: Tx, changes: Sequence[tuple[Trigger, Trigger]]) -> None:
+    """Write triggers that were locked, as they were and as they are now, over the version that was read.
+
+    Raises Concurrent.
+    """
+    edited = [after for before, after in changes if before.definition is not after.definition]
+    moved = [after for before, after in changes if before.definition is after.definition]
+    rows = [
+        {**_key(trigger), "definition": _definition(trigger), **_moving(trigger, 1)} for trigger in edited
+    ]
+    await _written(tx, SAVE, _changed, rows)
+    await _written(tx, MOVE, _moved, [{**_key(trigger), **_moving(trigger, 1)} for trigger in moved])
+
+
+async def _written(
+    tx: Tx, statement: ReturningUpdate[Any], given: Rows, rows: Sequence[dict[str, Any]]
+) -> None:
+    if rows and len((await tx.connection.execute(statement, given.parameters(rows))).all()) != len(rows):
         raise Concurrent("a trigger changed between reading and writing it")
 
 
@@ -173,12 +193,22 @@ async def remove(tx: Tx, key: Key) -> bool:
 
 
 def _values(trigger: Trigger) -> dict[str, Any]:
+    fixed = {"created": to_ms(trigger.created), "definition": _definition(trigger)}
+    return {**_key(trigger), **fixed, **_moving(trigger, 0)}
+
+
+def _key(trigger: Trigger) -> dict[str, Any]:
+    return {"group_id": trigger.group_id, "trigger_id": trigger.trigger_id}
+
+
+def _definition(trigger: Trigger) -> str:
+    return trigger.definition.to_json().decode()
+
+
+def _moving(trigger: Trigger, changes: int) -> dict[str, Any]:
+    """What changes without its owner; the version is so much above the one that was read."""
     return {
-        "group_id": trigger.group_id,
-        "trigger_id": trigger.trigger_id,
-        "definition": trigger.definition.to_json().decode(),
         "state": trigger.state,
-        "created": to_ms(trigger.created),
         "offset_ms": trigger.offset // MILLISECOND,
         "next_tick": _ms(trigger.next_tick),
         "waiting": _ms(trigger.waiting),
@@ -187,7 +217,7 @@ def _values(trigger: Trigger) -> dict[str, Any]:
         "progress": to_json(_progress(trigger)).decode(),
         "fires": trigger.fires,
         "counted": trigger.counted,
-        "version": trigger.version,
+        "version": trigger.version + changes,
     }
 
 
