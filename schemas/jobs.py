@@ -48,7 +48,9 @@ StepName = Annotated[str, StringConstraints(strict=True, pattern=f"^(?:{STEP_PAT
 Note = Annotated[str, StringConstraints(strict=True, max_length=1000)]
 """A line for people."""
 Percent = Annotated[float, Field(strict=True, ge=0, le=100)]
-Amount = Annotated[float, Field(strict=True, ge=0)]
+MAX_AMOUNT: Final = 1e15
+Amount = Annotated[float, Field(strict=True, ge=0, le=MAX_AMOUNT)]
+Total = Annotated[float, Field(strict=True, gt=0, le=MAX_AMOUNT)]
 
 # ---- types -------------------------------------------------------------------------------------------
 
@@ -276,7 +278,7 @@ class ProgressReport(Request):
 
     percent: Percent | None = None
     current: Amount | None = None
-    total: Annotated[float, Field(strict=True, gt=0)] | None = None
+    total: Total | None = None
     message: Note | None = None
     step: StepName | None = None
 

@@ -9,6 +9,7 @@ from schemas.base import INTEGRAL, Document, Request, Text
 from schemas.durations import Duration
 from schemas.extensions import Flag
 from schemas.ids import TaskId, WorkerGroup, WorkerId
+from schemas.jobs import Amount, StepName, Total
 from schemas.messages import Message
 from schemas.task import Priority, Tags, TaskStatus
 from schemas.times import Time
@@ -72,7 +73,22 @@ class ProgressFrame(Document):
     run_id: Annotated[int, INTEGRAL] = Field(alias="run_id")
     step: Text | None = None
     percent: Annotated[float, Field(ge=0, le=100)] | None = None
+    current: Amount | None = None
+    total: Total | None = None
     message: Annotated[str, StringConstraints(strict=True, max_length=1000)] | None = None
+
+
+class ReportFrame(Document):
+    """``work.v2``: what a worker tells of a typed job. What is not named here is a report of the jobs' API.
+
+    A frame with an ``id``, of the worker's choice, is answered by ``reported`` or ``error`` with the same.
+    """
+
+    kind: Literal["step", "log", "output"]
+    task_id: TaskId = Field(alias="task_id")
+    run_id: Annotated[int, INTEGRAL] = Field(alias="run_id")
+    id: Annotated[int, Field(ge=0, lt=2**53), INTEGRAL] | None = None
+    step: StepName | None = None
 
 
 class DelayFrame(Document):

@@ -26,6 +26,7 @@ KEPT: Final = 1000
 """The last events of a job; older ones are forgotten (E-4)."""
 TOPIC: Final = "jobs"
 """Announced by every transaction that appends events; besides, :func:`topic_of` each job."""
+_OF_JOB: Final = "job/"
 
 _given = Rows(
     "given",
@@ -127,7 +128,12 @@ class JobEvent:
 
 def topic_of(task_id: str) -> str:
     """The topic that is stirred when events of this job were appended."""
-    return f"job/{task_id}"
+    return f"{_OF_JOB}{task_id}"
+
+
+def job_of(topic: str) -> str:
+    """The job that a topic is about; nothing for another topic."""
+    return topic.removeprefix(_OF_JOB) if topic.startswith(_OF_JOB) else ""
 
 
 async def append(tx: Tx, events: Sequence[NewEvent]) -> None:

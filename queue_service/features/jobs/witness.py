@@ -20,6 +20,11 @@ NAME: Final = "jobs"
 """The feature, as tasks of jobs have it as their witness."""
 
 
+def is_job(task: Task) -> bool:
+    """Whether the task is a typed job."""
+    return task.extras is not None and task.extras.witness == NAME
+
+
 class JobWitness:
     """A :class:`queue_service.store.witness.Witness`. Three statements more for a transaction with jobs."""
 

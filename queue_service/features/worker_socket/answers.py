@@ -1,7 +1,7 @@
 """What workers answer, written down: each answer once, also when the database is away for a while (A.8)."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -63,9 +63,9 @@ class Answers:
         self._changes = Batcher[TaskCall, Task](self._change)
         self._under_way: set[asyncio.Task[None]] = set()
 
-    def take(self, item: InFlight, rule: Rule) -> None:
-        """Write down the answer to an item that the connection has no more."""
-        writing = asyncio.create_task(self._write(item, rule), name="answer of a worker")
+    def take(self, item: InFlight, rule: Rule, *, after: Coroutine[Any, Any, None] | None = None) -> None:
+        """Write down the answer to an item that the connection has no more, when ``after`` is done."""
+        writing = asyncio.create_task(self._write(item, rule, after), name="answer of a worker")
         self._under_way.add(writing)
         writing.add_done_callback(self._under_way.discard)
 
@@ -79,7 +79,9 @@ class Answers:
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=timeout)
 
-    async def _write(self, item: InFlight, rule: Rule) -> None:
+    async def _write(self, item: InFlight, rule: Rule, after: Coroutine[Any, Any, None] | None) -> None:
+        if after is not None:
+            await after
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 await self._changes.submit(TaskCall(item.task_id, rule))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from queue_service.features.jobs.job import Job
 from queue_service.features.worker_socket.matching import Description, folded
 from schemas.work import WorkDescription
 
@@ -30,7 +31,11 @@ class InFlight:
     """Of the task."""
     taken_until: datetime
     retries_used: int
+    job: Job | None = None
+    """As it stood when the item was handed out, for an item that is a typed job."""
     progress: dict[str, Any] | None = None
+    cancel_told: bool = False
+    """Whether the worker knows that somebody wants the job cancelled."""
 
 
 @dataclass(slots=True)
@@ -47,6 +52,8 @@ class Connection:
     descriptions: Sequence[Description] = ()
     draining: bool = False
     in_flight: dict[str, InFlight] = field(default_factory=dict)
+    reporting: set[asyncio.Task[None]] = field(default_factory=set)
+    """Reports of typed jobs that are being written."""
     frames: "asyncio.Queue[dict[str, Any]]" = field(init=False)
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from queue_service.api.endpoint import Api, Section
 from queue_service.api.monitoring import MONITORING
 from queue_service.api.pipeline import Pipeline
 from queue_service.features.feature import Feature, Parts, Running
+from queue_service.features.jobs.secrets import Secrets
 from queue_service.features.worker_socket import operations, store
 from queue_service.features.worker_socket.api import WorkApi
 from queue_service.features.worker_socket.endpoints import WORK_ENDPOINTS
@@ -43,7 +44,7 @@ async def _open(parts: Parts) -> AsyncIterator[Running]:
     if parts.gate is None:
         yield Running(loops=[holds])
         return
-    gateway = Gateway(parts.database, slugid(), jitter=random)
+    gateway = Gateway(parts.database, slugid(), Secrets(parts.settings), jitter=random)
     waiting = Outcomes(parts.database)
     api = WorkApi(parts.database, parts.clock, parts.settings.limits(), gateway, waiting)
     socket = WorkerSocket(gateway, parts.gate, parts.clock, slugid, open=parts.settings.no_auth)

@@ -15,6 +15,7 @@ import structlog
 from queue_service.core import transitions
 from queue_service.core.errors import QueueError
 from queue_service.core.task import Task
+from queue_service.features.jobs.secrets import Secrets
 from queue_service.features.worker_socket import answers, operations, presence, store
 from queue_service.features.worker_socket.answers import Answers, Jitter
 from queue_service.features.worker_socket.choosing import DEFERRED_SECONDS, Choice, Deferred, Waiting, Workers
@@ -22,11 +23,15 @@ from queue_service.features.worker_socket.connection import V2, Connection, InFl
 from queue_service.features.worker_socket.items import QUEUES, attrs_of, may_spill, name_of
 from queue_service.features.worker_socket.operations import Dispatch, Dispatched
 from queue_service.features.worker_socket.presence import Presence
+from queue_service.features.worker_socket.protocol import error_frame
+from queue_service.features.worker_socket.reports import Reports
+from queue_service.features.worker_socket.typed import job_members
+from queue_service.features.worker_socket.watch import Watch
 from queue_service.operations.tasks import Rule
+from queue_service.secret_key import NoSecretKey
 from queue_service.store import tasks
 from queue_service.store.database import Database, StoreUnavailable, Tx
 from queue_service.store.signals import QueueFilled, Signal, TopicStirred
-from schemas.task import ExceptionReason
 from schemas.times import format_time
 
 logger = structlog.get_logger(__name__)
@@ -36,23 +41,24 @@ MAX_LOOKED_AT: Final = 10_000
 """Waiting items of a name that one pass looks at."""
 LOOK_AGAIN_SECONDS: Final = 5.0
 PACE_SECONDS: Final = 0.002
-CHECK_SECONDS: Final = 1.0
-"""How often items in flight are compared with the queue."""
 
 
 class Gateway:
     """Hands items out. ``gateway`` is the workerGroup of its connections, unlike any other's."""
 
-    def __init__(self, database: Database, gateway: str, *, jitter: Jitter) -> None:
+    def __init__(self, database: Database, gateway: str, secrets: Secrets, *, jitter: Jitter) -> None:
         self.name = gateway
         self.answers = Answers(database)
+        self.reports = Reports(database, gateway)
         self.settled = asyncio.Event()
         """Set after every pass that had nothing left to do; for tests."""
         self._database = database
+        self._secrets = secrets
         self._jitter = jitter
         self._stirred = asyncio.Event()
         self._presence = Presence(database, gateway)
         self._workers = Workers(self._presence.connections)
+        self._watch = Watch(database, self._presence.connections, self.reports, self._forget)
         self._deferred = Deferred()
         self._drains = False
         self._emptied = asyncio.Event()
@@ -68,7 +74,7 @@ class Gateway:
     # ---- life -----------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        for work in (self._hand_out, self._check, self._renew):
+        for work in (self._hand_out, self._watch.check, self._watch.follow, self._renew):
             self._tasks.append(asyncio.create_task(_again_and_again(work), name=f"gateway {work.__name__}"))
 
     async def drain(self, seconds: float) -> None:
@@ -99,6 +105,7 @@ class Gateway:
             connection.close(1001, "the gateway stops")
             await self.detach(connection, "gateway-stopped")
         await self.answers.written(timeout=answers.STOP_SECONDS)
+        await self.reports.close()
         await self._presence.sign_off()
 
     def stir(self) -> None:
@@ -129,7 +136,8 @@ class Gateway:
             self._emptied.set()
         self._workers.changed()
         runs = {item.task_id: item.run_id for item in connection.in_flight.values()}
-        connection.in_flight.clear()
+        for item in list(connection.in_flight.values()):
+            self._drop(connection, item)
         try:
             await self._presence.detach(
                 connection,
@@ -184,7 +192,7 @@ class Gateway:
             self._forget(connection, item, "not-running")
             return
         except StoreUnavailable as error:
-            connection.send(_error("Unavailable", str(error), item.task_id))
+            connection.send(error_frame("Unavailable", str(error), item.task_id))
             return
         item.taken_until = until
         facts = {"task_id": item.task_id, "run_id": item.run_id, "taken_until": format_time(until)}
@@ -192,9 +200,14 @@ class Gateway:
 
     def _answer(self, connection: Connection, item: InFlight, rule: Rule) -> None:
         """Free the slot at once, so that a second answer is stale; write the answer down beside."""
-        connection.in_flight.pop(item.task_id, None)
+        self._drop(connection, item)
         self._freed(connection)
-        self.answers.take(item, rule)
+        told = None if item.job is None else self.reports.written(connection, item)
+        self.answers.take(item, rule, after=told)
+
+    def _drop(self, connection: Connection, item: InFlight) -> None:
+        connection.in_flight.pop(item.task_id, None)
+        self._watch.end(item)
 
     # ---- handing out ----------------------------------------------------------------------------------
 
@@ -265,16 +278,23 @@ class Gateway:
             retries_used=task.retries - task.retries_left,
         )
         connection.in_flight[task.task_id] = item
-        connection.send(
-            {
-                "task_id": item.task_id,
-                "task_name": item.name,
-                "data": item.data,
-                "attrs": item.attrs,
-                "run_id": item.run_id,
-                "deadline": format_time(item.taken_until),
-            }
-        )
+        frame = {
+            "task_id": item.task_id,
+            "task_name": item.name,
+            "data": item.data,
+            "attrs": item.attrs,
+            "run_id": item.run_id,
+            "deadline": format_time(item.taken_until),
+        }
+        if one.job is not None and connection.protocol == V2:
+            item.job = one.job
+            self._watch.begin(connection, item)
+            try:
+                frame |= job_members(one.job, one.terms.params, self._secrets)
+            except (QueueError, NoSecretKey) as error:
+                self.failed(connection, item, str(error))
+                return
+        connection.send(frame)
 
     async def _give_back(self, one: Dispatched) -> None:
         runs = {one.task.task_id: one.task.runs[-1].run_id}
@@ -285,36 +305,14 @@ class Gateway:
 
     # ---- what goes on beside --------------------------------------------------------------------------
 
-    async def _check(self) -> None:
-        await asyncio.sleep(CHECK_SECONDS)
-        await self.check_once()
-
     async def check_once(self) -> None:
-        """Forget items in flight that their connections do not have any more: expired, cancelled, ended."""
-        held = [
-            (connection, item)
-            for connection in self.connections.values()
-            for item in connection.in_flight.values()
-        ]
-        for start in range(0, len(held), PAGE):
-            part = held[start : start + PAGE]
-            async with self._database.read() as reading:
-                found = await tasks.get(reading, [item.task_id for _, item in part])
-            for connection, item in part:
-                task = found.get(item.task_id)
-                run = task.last_run if task is not None else None
-                if run is None or (run.run_id, run.state, run.worker_id) != (
-                    item.run_id,
-                    "running",
-                    connection.worker_id,
-                ):
-                    ended = task.runs[item.run_id] if task and len(task.runs) > item.run_id else None
-                    self._forget(connection, item, (ended and ended.reason_resolved) or "not-running")
+        """Compare what the connections have with the queue. Raises StoreUnavailable."""
+        await self._watch.check_once()
 
-    def _forget(self, connection: Connection, item: InFlight, reason: ExceptionReason | str) -> None:
+    def _forget(self, connection: Connection, item: InFlight, reason: str) -> None:
         if connection.in_flight.get(item.task_id) is not item:
             return
-        del connection.in_flight[item.task_id]
+        self._drop(connection, item)
         if connection.protocol == V2:
             facts = {"task_id": item.task_id, "run_id": item.run_id, "reason": reason}
             connection.send({"kind": "cancel", **facts})
@@ -340,6 +338,8 @@ class Gateway:
                 self.stir()
             case TopicStirred(presence.TOPIC):
                 self._tasks_of_others()
+            case TopicStirred():
+                self._watch.stir(signal)
             case _:
                 pass
 
@@ -352,11 +352,6 @@ class Gateway:
 
 def _waiting(task: Task) -> Waiting:
     return Waiting(task.task_id, name_of(task), attrs_of(task.tags), may_spill(task))
-
-
-def _error(code: str, message: str, task_id: str | None = None) -> dict[str, Any]:
-    named = {} if task_id is None else {"task_id": task_id}
-    return {"kind": "error", "code": code, "message": message, **named}
 
 
 async def _quietly(work: Any) -> None:

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from queue_service.core.errors import InputError
 from queue_service.core.task import Task
+from queue_service.features.jobs.views import params_of
 from queue_service.features.worker_socket.matching import folded
 from schemas.queue import CreateTaskRequest
-from schemas.task import TaskDefinition
+from schemas.task import JsonObject, TaskDefinition
 from schemas.times import format_time
 from schemas.work import DEFAULT_TIMEOUT, CreateWorkRequest
 
@@ -34,6 +35,8 @@ class Terms:
     """As its creator wrote it."""
     timeout: timedelta
     hold: timedelta
+    params: JsonObject
+    """Of a typed job, without those that are secret."""
 
 
 def queue_of(name: str) -> str:
@@ -98,6 +101,7 @@ def terms_of(definition: TaskDefinition) -> Terms:
         name=name if isinstance(name, str) else definition.task_queue_id.removeprefix(QUEUES),
         timeout=timeout,
         hold=_duration(payload.get("holdTimeout")) or timeout,
+        params=params_of(definition),
     )
 
 

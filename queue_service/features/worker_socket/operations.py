@@ -9,6 +9,9 @@ from queue_service.core import edits, telling, transitions
 from queue_service.core.controls import Controls
 from queue_service.core.errors import QueueError
 from queue_service.core.task import Change, Task
+from queue_service.features.jobs import store as job_store
+from queue_service.features.jobs.job import Job
+from queue_service.features.jobs.witness import is_job
 from queue_service.features.worker_socket import store
 from queue_service.features.worker_socket.items import Terms, terms_of
 from queue_service.operations import lanes
@@ -35,6 +38,8 @@ class Dispatched:
     task: Task
     terms: Terms
     worker_id: str
+    job: Job | None = None
+    """Of an item that is a typed job."""
 
 
 async def dispatch(tx: Tx, wanted: Sequence[Dispatch], gateway: str) -> list[Dispatched]:
@@ -48,6 +53,7 @@ async def dispatch(tx: Tx, wanted: Sequence[Dispatch], gateway: str) -> list[Dis
     definitions = await tasks.definitions(tx.connection, list(waiting))
     limited = {task_id: task for task_id, task in waiting.items() if task.lane or _limited(held, task)}
     admitted = await lanes.admit_all(tx, list(limited.values()))
+    jobs = await job_store.get(tx.connection, [id for id, task in waiting.items() if is_job(task)])
     ledger = Ledger(found)
     outcome: list[Dispatched] = []
     for one in wanted:
@@ -68,7 +74,7 @@ async def dispatch(tx: Tx, wanted: Sequence[Dispatch], gateway: str) -> list[Dis
             )
         except QueueError:
             continue
-        outcome.append(Dispatched(ledger.apply(change), terms, one.worker_id))
+        outcome.append(Dispatched(ledger.apply(change), terms, one.worker_id, jobs.get(one.task_id)))
     await ledger.write(tx)
     return outcome
 

@@ -11,18 +11,29 @@ from pydantic_core import from_json
 
 from queue_service.features.worker_socket.connection import DEFAULT_CAPACITY, V2
 from queue_service.features.worker_socket.matching import folded
-from schemas.work import DelayFrame, Descriptions, HelloFrame, ProgressFrame, WorkDescription
+from schemas.jobs import LogReport, OutputReport, ProgressReport, StepReport
+from schemas.work import DelayFrame, Descriptions, HelloFrame, ProgressFrame, ReportFrame, WorkDescription
 
 _DESCRIPTIONS: Final = TypeAdapter(Descriptions)
+_REPORTS: Final[dict[str, type[StepReport] | type[LogReport] | type[OutputReport]]] = {
+    "step": StepReport,
+    "log": LogReport,
+    "output": OutputReport,
+}
+_ENVELOPE: Final = frozenset({"kind", "task_id", "run_id", "id", "step"})
 
 
 class BadFrame(Exception):
     """The frame cannot be understood. ``code`` is that of the error frame of ``work.v2``."""
 
-    def __init__(self, code: str, message: str, task_id: str | None = None) -> None:
+    def __init__(self, code: str, message: str, task_id: str | None = None, id: int | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.task_id = task_id
+        self.id = id
+
+    def to_frame(self) -> dict[str, Any]:
+        return error_frame(self.code, str(self), self.task_id, self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +74,29 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Report:
+    """A step, a line or the output of a typed job. One with an ``id`` is answered."""
+
+    task_id: str
+    run_id: int
+    id: int | None
+    told: StepReport | LogReport | OutputReport
+    step: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """No further items."""
 
 
-Frame = Registration | Result | Ask | Progress | Drain
+Frame = Registration | Result | Ask | Progress | Report | Drain
+
+
+def error_frame(code: str, message: str, task_id: str | None = None, id: int | None = None) -> dict[str, Any]:
+    """That a frame of ``work.v2`` was refused; ``id`` is that of the frame, where it had one."""
+    named = {"task_id": task_id, "id": id}
+    told = {name: value for name, value in named.items() if value is not None}
+    return {"kind": "error", "code": code, "message": message, **told}
 
 
 def from_query(query: bytes) -> Registration | None:
@@ -121,6 +150,7 @@ def _typed(value: dict[str, Any], protocol: str) -> Frame | None:
     if protocol != V2:
         raise BadFrame("UnknownFrame", f"work.v1 has no frame of the kind {kind!r}")
     task_id = value.get("task_id") if isinstance(value.get("task_id"), str) else None
+    id = value.get("id") if type(value.get("id")) is int else None
     try:
         match kind:
             case "hello":
@@ -128,9 +158,9 @@ def _typed(value: dict[str, Any], protocol: str) -> Frame | None:
                 return Registration(_checked([one.to_wire() for one in hello.tasks]), hello.capacity)
             case "progress":
                 progress = ProgressFrame.model_validate(value)
-                facts = {"step": progress.step, "percent": progress.percent, "message": progress.message}
-                told = {name: fact for name, fact in facts.items() if fact is not None}
-                return Progress(progress.task_id, progress.run_id, told)
+                return Progress(progress.task_id, progress.run_id, _facts(progress))
+            case "step" | "log" | "output":
+                return _report(value)
             case "extend" | "snooze":
                 ask = DelayFrame.model_validate(value)
                 if kind == "extend" and ask.seconds <= 0:
@@ -139,8 +169,31 @@ def _typed(value: dict[str, Any], protocol: str) -> Frame | None:
             case "drain":
                 return Drain()
     except ValidationError as error:
-        raise BadFrame("InvalidFrame", _violations(error), task_id) from None
+        raise BadFrame("InvalidFrame", _violations(error), task_id, id) from None
     raise BadFrame("UnknownFrame", f"work.v2 has no frame of the kind {kind!r}", task_id)
+
+
+def _facts(progress: ProgressFrame) -> dict[str, Any]:
+    members = progress.to_wire()
+    return {name: fact for name, fact in members.items() if name not in ("kind", "task_id", "run_id")}
+
+
+def _report(value: dict[str, Any]) -> Report:
+    """Raises ValidationError."""
+    frame = ReportFrame.model_validate(value)
+    rest = {name: told for name, told in value.items() if name not in _ENVELOPE}
+    told = _REPORTS[frame.kind].model_validate(rest)
+    if frame.kind == "step" and frame.step is None:
+        raise BadFrame("InvalidFrame", "`/step`: names the step", frame.task_id, frame.id)
+    return Report(frame.task_id, frame.run_id, frame.id, told, frame.step or "")
+
+
+def progress_report(progress: Progress) -> ProgressReport:
+    """The progress of a typed job. Raises BadFrame for one that says nothing."""
+    try:
+        return ProgressReport.model_validate(progress.facts)
+    except ValidationError as error:
+        raise BadFrame("InvalidFrame", _violations(error), progress.task_id) from None
 
 
 def _result(value: dict[str, Any], protocol: str) -> Result:

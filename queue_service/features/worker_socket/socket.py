@@ -17,7 +17,15 @@ from queue_service.core.errors import AuthenticationFailed, InsufficientScopes
 from queue_service.features.worker_socket import protocol
 from queue_service.features.worker_socket.connection import V1, V2, Connection
 from queue_service.features.worker_socket.gateway import Gateway
-from queue_service.features.worker_socket.protocol import Ask, BadFrame, Drain, Progress, Registration, Result
+from queue_service.features.worker_socket.protocol import (
+    Ask,
+    BadFrame,
+    Drain,
+    Progress,
+    Registration,
+    Report,
+    Result,
+)
 from queue_service.store.database import StoreUnavailable
 
 logger = structlog.get_logger(__name__)
@@ -255,11 +263,12 @@ class _Session:
         else:
             item = gateway.item_of(connection, frame.task_id, frame.run_id)
             if item is None:
-                if self._spoken == V2 and isinstance(frame, Ask):
-                    facts = {"task_id": frame.task_id, "run_id": frame.run_id, "reason": "not-running"}
-                    connection.send({"kind": "cancel", **facts})
+                self._tell_stale(frame)
             elif isinstance(frame, Progress):
                 item.progress = frame.facts
+                gateway.reports.progress(connection, item, frame)
+            elif isinstance(frame, Report):
+                await gateway.reports.take(connection, item, frame)
             elif isinstance(frame, Ask):
                 if frame.kind == "extend":
                     await gateway.extend(connection, item, frame.seconds)
@@ -270,6 +279,14 @@ class _Session:
                     gateway.done(connection, item, frame.data)
                 else:
                     gateway.failed(connection, item, frame.error)
+
+    def _tell_stale(self, frame: protocol.Frame) -> None:
+        """What the worker asks or tells is about an item that it does not have."""
+        if isinstance(frame, Ask):
+            facts = {"task_id": frame.task_id, "run_id": frame.run_id, "reason": "not-running"}
+            self._connection.send({"kind": "cancel", **facts})
+        elif isinstance(frame, Report):
+            raise BadFrame("RequestConflict", "this worker does not have the item", frame.task_id, frame.id)
 
     async def _redescribe(self, frame: Registration, permit: Permit) -> None:
         if self._spoken == V1:
@@ -285,8 +302,7 @@ class _Session:
 
     def _refuse(self, error: BadFrame) -> None:
         if self._spoken == V2:
-            named = {} if error.task_id is None else {"task_id": error.task_id}
-            self._connection.send({"kind": "error", "code": error.code, "message": str(error), **named})
+            self._connection.send(error.to_frame())
         else:
             logger.info("a worker's frame is not understood", reason=str(error))
 
