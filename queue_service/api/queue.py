@@ -16,7 +16,7 @@ from queue_service.api.paging import page_of
 from queue_service.auth.temporary import Issuer, named_credentials
 from queue_service.clock import Clock
 from queue_service.core import attempts, transitions
-from queue_service.core.errors import QueueError, group_not_found, task_not_found
+from queue_service.core.errors import QueueError, RequestConflict, group_not_found, task_not_found
 from queue_service.core.limits import Limits
 from queue_service.core.task import Change, Task
 from queue_service.core.telling import held
@@ -268,6 +268,7 @@ class QueueApi:
             )
 
         named = TaskCall(call.params["taskId"], rule, authorize)
+        await self.quarantine.read()
         claimed = await self._database.write(lambda tx: claiming.claim_by_id(tx, named))
         task = claimed.task
         await self.sightings.active_queue(task.task_queue_id)
@@ -352,7 +353,7 @@ class QueueApi:
     def _claim_by_id(
         self, task: Task, now: datetime, *, run_id: int, worker_group: str, worker_id: str
     ) -> Change:
-        return transitions.claim_by_id(
+        change = transitions.claim_by_id(
             task,
             run_id,
             now,
@@ -360,6 +361,9 @@ class QueueApi:
             worker_group=worker_group,
             worker_id=worker_id,
         )
+        if change.claims and self.quarantine.listed(WorkerKey(task.task_queue_id, worker_group, worker_id)):
+            raise RequestConflict(f"The worker `{worker_group}/{worker_id}` is quarantined and gets no runs.")
+        return change
 
     async def _listed(
         self, call: Call[TasksRequest]

@@ -39,8 +39,16 @@ class Quarantine:
 
     async def holds(self, worker: WorkerKey) -> bool:
         """Whether the worker is quarantined now. Raises StoreUnavailable."""
+        await self.read()
+        return self.listed(worker)
+
+    async def read(self) -> None:
+        """Know what others have changed, for :meth:`listed`. Raises StoreUnavailable."""
         if self._outdated:
             await self._refresh()
+
+    def listed(self, worker: WorkerKey) -> bool:
+        """Whether the worker is quarantined, as far as was read."""
         until = self._until.get(worker)
         return until is not None and until > self._database.clock.now()
 

@@ -81,6 +81,18 @@ async def test_a_quarantine_holds_in_the_process_that_was_told_at_once(queue: Ru
     assert await queue.claim() == []
 
 
+async def test_a_quarantined_worker_cannot_claim_by_id_but_keeps_what_it_has(queue: RunningQueue) -> None:
+    await queue.claim()
+    held, pending = await queue.create(), await queue.create()
+    await queue.post(f"/task/{held}/runs/0/claim", body("worker-1"))
+    await quarantine(queue)
+    reply = await queue.call("POST", f"/task/{pending}/runs/0/claim", body("worker-1"))
+    assert (reply.status, reply.code) == (409, "RequestConflict")
+    assert "quarantined" in reply.json()["message"]
+    await queue.post(f"/task/{held}/runs/0/claim", body("worker-1"))
+    await queue.post(f"/task/{pending}/runs/0/claim", body("worker-2"))
+
+
 async def test_a_quarantine_is_that_of_one_task_queue(queue: RunningQueue) -> None:
     await queue.claim()
     await queue.create("test")
