@@ -155,6 +155,13 @@ class AttachedWork(Neighbour):
                 await self.gateway.answers.written()
                 await self.gateway.settled.wait()
 
+    async def answered(self, socket: Socket, frame: Json) -> None:
+        """Send an answer; returns when it is written down."""
+        await self.settled()
+        self.gateway.settled.clear()
+        await socket.send(frame)
+        await self.settled()
+
     async def state(self, task_id: str) -> str:
         return str((await self.queue.status(task_id))["state"])
 
@@ -162,7 +169,7 @@ class AttachedWork(Neighbour):
 @asynccontextmanager
 async def attached_work(queue: RunningQueue, *, no_auth: bool = True) -> AsyncIterator[AttachedWork]:
     """Attached work as the service starts it."""
-    settings = Settings(no_auth=no_auth, root_access_token=SecretStr(""))
+    settings = Settings(no_auth=no_auth, root_access_token=SecretStr(""), secret_key=SecretStr("k" * 40))
     parts = Parts(
         queue.database, queue.clock, settings, "test", queue=queue.api, gate=queue.permit, amqp_url=None
     )

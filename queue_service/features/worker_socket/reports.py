@@ -5,9 +5,9 @@ jobs' API; a report that they refuse is answered with an error frame of the same
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -60,9 +60,7 @@ class Reports:
 
     async def take(self, connection: Connection, item: InFlight, report: Report) -> None:
         """Write a report beside what the socket does; returns when the next may come."""
-        writing = asyncio.create_task(self._answered(connection, item, report), name="report of a worker")
-        connection.reporting.add(writing)
-        writing.add_done_callback(connection.reporting.discard)
+        _beside(connection, self._answered(connection, item, report))
         if len(connection.reporting) >= MAX_UNDER_WAY:
             await asyncio.wait(connection.reporting, return_when=asyncio.FIRST_COMPLETED)
 
@@ -125,7 +123,9 @@ class Reports:
     async def _keep_writing(self) -> None:
         while self._latest:
             waiting, self._latest = self._latest, {}
-            await asyncio.gather(*(self._write_progress(latest) for latest in waiting.values()))
+            await asyncio.wait(
+                [_beside(latest.connection, self._write_progress(latest)) for latest in waiting.values()]
+            )
             await asyncio.sleep(PROGRESS_SECONDS)
 
     async def _write_progress(self, latest: _Latest) -> None:
@@ -149,6 +149,13 @@ class Reports:
 
     async def _write(self, reports: Sequence[RunReport]) -> Sequence[Reported | QueueError]:
         return await self._database.write(lambda tx: operations.report(tx, reports))
+
+
+def _beside(connection: Connection, writing: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    task = asyncio.create_task(writing, name="report of a worker")
+    connection.reporting.add(task)
+    task.add_done_callback(connection.reporting.discard)
+    return task
 
 
 def _told(report: Report) -> Told:
