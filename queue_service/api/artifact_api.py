@@ -86,11 +86,9 @@ class ArtifactApi:
         artifact = created.artifact
         match artifact.content:
             case S3(key):
+                # `contentLength` is not held against the bytes, which workers often compress for the upload.
                 url = await self._blobs.upload_url(
-                    key,
-                    content_type=artifact.content_type,
-                    content_length=wanted.content_length,
-                    expires=upload_until,
+                    key, content_type=artifact.content_type, content_length=None, expires=upload_until
                 )
                 return S3ArtifactResponse.trusted(
                     put_url=url, expires=upload_until, content_type=artifact.content_type

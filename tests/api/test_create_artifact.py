@@ -71,7 +71,8 @@ async def test_an_s3_artifact_gets_a_url_for_its_bytes(queue: RunningQueue) -> N
         "putUrl": url,
     }
     promised = queue.blobs.urls[url]
-    assert (promised.content_type, promised.content_length, promised.expires) == ("text/plain", 5, until)
+    assert (promised.content_type, promised.expires) == ("text/plain", until)
+    assert promised.content_length is None  # the bytes may come compressed
     assert promised.key.startswith("public/")
     private = (await post(queue, task_id, "s3", name="private/log")).json()["putUrl"]
     assert queue.blobs.urls[private].key.startswith("private/")
@@ -293,7 +294,6 @@ async def test_a_repeat_of_an_s3_artifact_uploads_to_the_same_place(queue: Runni
     assert again["expires"] == format_time(queue.clock.now() + timedelta(minutes=45))
     urls = queue.blobs.urls
     assert urls[first["putUrl"]].key == urls[again["putUrl"]].key
-    assert urls[again["putUrl"]].content_length == 7
     (artifact,) = await listed(queue, task_id)
     assert artifact["expires"] == format_time(later)
     assert artifact["contentLength"] == 5
