@@ -37,7 +37,8 @@ async def delete(tx: Tx, wanted: Sequence[Deletion]) -> list[Task | QueueError]:
             if task.state == "running":
                 raise RequestConflict(
                     f"TaskRunning: run {task.runs[-1].run_id} of task `{task.task_id}` is running. Cancel "
-                    "the task, or wait for its end, and delete it then."
+                    "the task, or wait for its end, and delete it then.",
+                    {"code": "TaskRunning"},
                 )
             gone[task.task_id] = (
                 task if task.resolved else ledger.apply(transitions.cancel_member(task, tx.now))

@@ -83,7 +83,10 @@ class Contract:
         if reply.status == 424:
             assert set(reply.json()) == {"reason", "message"}  # an error artifact (8.5)
         elif reply.status >= 400 and reply.body and set(reply.json()) != {"error"}:
-            self._check_error(reply.status, reply.json())
+            body = reply.json()
+            if entry is None:  # calls of ours may tell more
+                body.pop("details", None)
+            self._check_error(reply.status, body)
 
     def check_message(self, told: Told, *, routes: tuple[str, ...], tags: dict[str, str] | None) -> None:
         """A message of the outbox; ``routes`` and ``tags`` are those of its task."""

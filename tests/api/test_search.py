@@ -216,7 +216,9 @@ async def test_a_missing_task_is_not_found(queue: RunningQueue) -> None:
 
 async def test_a_running_task_is_not_deleted(queue: RunningQueue) -> None:
     task_id = await queue.claimed()
-    refused(await delete(queue, task_id), 409, "RequestConflict", "TaskRunning")
+    reply = await delete(queue, task_id)
+    refused(reply, 409, "RequestConflict", "TaskRunning")
+    assert reply.json()["details"] == {"code": "TaskRunning"}
     assert (await queue.status(task_id))["state"] == "running"
 
 
