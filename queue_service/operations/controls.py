@@ -8,7 +8,7 @@ from typing import Final
 from queue_service.core import controls as rules
 from queue_service.core.controls import Controls
 from queue_service.core.workers import KEPT, Seen, task_queue_not_found
-from queue_service.store import controls, lanes, outbox, workers
+from queue_service.store import backlog, controls, delays, lanes, outbox, workers
 from queue_service.store.database import Tx
 from queue_service.store.outbox import Outgoing
 from queue_service.store.signals import QueueFilled
@@ -21,11 +21,19 @@ PAGE: Final = 1000
 
 
 async def change(tx: Tx, task_queue_ids: Sequence[str], rule: Rule) -> list[Controls]:
-    """Pause or resume these task queues, as ``rule`` says. Raises ResourceNotFound for an unknown one."""
+    """Pause or resume these task queues, as ``rule`` says.
+
+    Known is one that workers ask, and one whose tasks wait or run: attached workers do not ask, and a pause
+    may come before the first worker. Raises ResourceNotFound for an unknown one.
+    """
     found = await controls.lock(tx, task_queue_ids)
-    unknown = set(task_queue_ids) - {each.task_queue_id for each in found}
-    if unknown:
-        raise task_queue_not_found(min(unknown))
+    absent = set(task_queue_ids) - {each.task_queue_id for each in found}
+    for task_queue_id in sorted(absent):
+        if not await _has_tasks(tx, task_queue_id):
+            raise task_queue_not_found(task_queue_id)
+    if absent:
+        await workers.note_queues(tx, dict.fromkeys(absent, Seen(tx.now, tx.now + KEPT)))
+        found = await controls.lock(tx, task_queue_ids)
     return await _change(tx, found, rule)
 
 
@@ -45,6 +53,14 @@ async def set_limits(tx: Tx, task_queue_id: str, limits: TaskQueueLimits | None)
         await lanes.open_all(tx, task_queue_id)
         tx.announce(QueueFilled(task_queue_id))
     return Controls(task_queue_id, limits=limits)
+
+
+async def _has_tasks(tx: Tx, task_queue_id: str) -> bool:
+    return (
+        await backlog.count_pending(tx.connection, task_queue_id, tx.now) > 0
+        or await delays.count_delayed(tx.connection, task_queue_id) > 0
+        or await backlog.count_claimed(tx.connection, task_queue_id, tx.now) > 0
+    )
 
 
 async def _change(tx: Tx, found: Sequence[Controls], rule: Rule) -> list[Controls]:

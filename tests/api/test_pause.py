@@ -102,9 +102,14 @@ async def test_a_pause_is_told_once_and_keeps_its_first_time(queue: RunningQueue
 
 @pytest.mark.parametrize("verb", ["pause", "resume"])
 async def test_an_unknown_task_queue_is_not_found(queue: RunningQueue, verb: str) -> None:
-    await queue.create()
     reply = await queue.call("POST", f"/task-queues/{ENCODED}/{verb}")
     assert (reply.status, reply.code) == (404, "ResourceNotFound")
+
+
+async def test_a_task_queue_that_no_worker_has_asked_is_known_by_its_tasks(queue: RunningQueue) -> None:
+    await queue.create()
+    assert await pause(queue) == [{"taskQueueId": QUEUE, "pausedAt": format_time(START)}]
+    assert await queue.claim() == []
 
 
 async def test_all_present_task_queues_are_paused_at_once(queue: RunningQueue) -> None:
