@@ -56,7 +56,7 @@ def checked_query(endpoint: Endpoint, raw: bytes) -> tuple[dict[str, str], dict[
     return query, lists
 
 
-def checked_body(endpoint: Endpoint, payload: Any, *, is_json: bool) -> Wire | None:
+def checked_body(endpoint: Endpoint, payload: Any, *, is_json: bool, absent: bool) -> Wire | None:
     """The body as a value, for an endpoint that takes one.
 
     Raises InputValidationError that lists what is wrong with it, and MalformedPayload when it is not JSON.
@@ -66,7 +66,7 @@ def checked_body(endpoint: Endpoint, payload: Any, *, is_json: bool) -> Wire | N
         return None
     if endpoint.input is None:
         payload = payload if isinstance(payload, dict) else {}
-    elif not is_json:
+    elif not is_json and not (absent and endpoint.may_be_left_out):
         raise MalformedPayload("The request must have `Content-Type: application/json`.")
     try:
         return shape.model_validate(payload)

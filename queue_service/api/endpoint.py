@@ -43,6 +43,8 @@ class Endpoint:
     input: type[Wire] | None = None
     may_take: type[Wire] | None = None
     """A body of ours where the published API has none: it may be left out, and anything but an object is."""
+    may_be_left_out: bool = False
+    """Whether no body is as good as an empty object."""
     output: type[Wire] | None = None
     stability: str = "stable"
     multi_segment: str | None = None

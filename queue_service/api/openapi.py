@@ -120,7 +120,7 @@ def _operation(api: Api, endpoint: Endpoint, path: str, known: _Known) -> dict[s
     }
     if endpoint.body is not None:
         operation["requestBody"] = {
-            "required": endpoint.input is not None,
+            "required": endpoint.input is not None and not endpoint.may_be_left_out,
             "content": _content(known[endpoint.body, "validation"], _examples(api, REQUESTS, endpoint.body)),
         }
     return operation

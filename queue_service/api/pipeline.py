@@ -260,7 +260,12 @@ class Pipeline:
             permit.require(endpoint.scopes, request.params)
         check_params(request.params)
         query, lists = checked_query(endpoint, scope["query_string"])
-        body = checked_body(endpoint, request.payload, is_json=request.content_type == _JSON)
+        body = checked_body(
+            endpoint,
+            request.payload,
+            is_json=request.content_type == _JSON,
+            absent=_has_no_body(request.headers),
+        )
         call = Call(
             endpoint=endpoint,
             params=request.params,
@@ -321,6 +326,10 @@ async def _read_body(request: _Request, receive: Receive) -> None:
         request.signed = replace(request.signed, body=raw)
     if raw and is_json:
         request.payload = parsed(raw, request.endpoint.max_values)
+
+
+def _has_no_body(headers: Mapping[bytes, bytes]) -> bool:
+    return headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in headers
 
 
 def _request_id() -> bytes:

@@ -70,7 +70,7 @@ class RunningKv:
     async def put(self, target: str, body: object) -> Json:
         return succeeded(await self.call("PUT", NAMESPACE + target, body))
 
-    async def post(self, target: str, body: object) -> Json:
+    async def post(self, target: str, body: object = NOTHING) -> Json:
         return succeeded(await self.call("POST", NAMESPACE + target, body))
 
     async def delete(self, target: str) -> Json:
