@@ -82,7 +82,7 @@ async def test_the_order_is_priority_then_time_then_insertion(kv: RunningKv) -> 
     await kv.add("urls", "high", priority="high")
     await kv.add("urls", "highest", priority="highest")
     await kv.add("urls", "long-ago", availableAt="2020-01-01T00:00:00.000Z")
-    assert ids(await kv.pop("urls", 10)) == ["highest", "late", "high", "low-1", "low-2", "long-ago"]
+    assert ids(await kv.pop("urls", 10)) == ["highest", "late", "high", "long-ago", "low-1", "low-2"]
 
 
 async def test_a_popped_member_is_invisible_until_its_lease_expires(kv: RunningKv) -> None:
@@ -345,6 +345,14 @@ async def test_a_consumer_that_leaves_gets_no_lease(kv: RunningKv) -> None:
     assert (await waiting).json()["members"] == []
     await kv.add("urls", "a")
     assert await kv.counts("urls") == (1, 0, 0, 0)
+
+
+async def test_a_body_that_says_nothing_may_be_left_out(kv: RunningKv) -> None:
+    await kv.add("urls", "a")
+    for verb, left in (("nack", 1), ("ack", 0)):
+        lease_id = (await kv.post(f"{SET}/pop"))["leaseId"]
+        await kv.post(f"/leases/{lease_id}/{verb}")
+        assert sum(await kv.counts("urls")) == left
 
 
 # ---- bad input ----------------------------------------------------------------------------------------

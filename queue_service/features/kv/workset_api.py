@@ -79,7 +79,7 @@ class WorksetApi:
                 key,
                 rules.check_key(member.id),
                 PRIORITIES.index(member.priority),
-                now if member.available_at is None else max(member.available_at, now),
+                member.available_at or now,
                 _payload(member.payload, place),
             )
             for place, member in enumerate(call.body.members)
