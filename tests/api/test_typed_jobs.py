@@ -95,6 +95,8 @@ async def test_workers_of_a_type_are_counted(jobs: RunningJobs) -> None:
         ({"aliases": ["FILE_ETL"]}, "/aliases"),
         ({"steps": [{"name": "Load"}, {"name": "Load"}]}, "steps"),
         ({"stepOrder": "backwards"}, "/stepOrder"),
+        ({"defaults": {"maxAttempts": 25}}, "the deadline is 1 day"),
+        ({"defaults": {"maxAttempts": 5, "deadline": "5m"}}, "the deadline is 0:05:00"),
     ],
 )
 async def test_a_definition_that_cannot_be_used_is_refused(

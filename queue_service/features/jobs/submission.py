@@ -15,7 +15,7 @@ from queue_service.core.limits import Limits
 from queue_service.core.uniqueness import canonical
 from queue_service.features.jobs.job import Job
 from queue_service.features.jobs.params import check_size
-from queue_service.features.jobs.types import RegisteredType
+from queue_service.features.jobs.types import DEADLINE, RegisteredType
 from queue_service.features.jobs.witness import NAME
 from queue_service.operations.tasks import Creation
 from schemas.jobs import JobRetention, SubmitJobRequest
@@ -23,8 +23,6 @@ from schemas.queue import CreateTaskRequest
 from schemas.task import JsonObject
 
 ENV_ID: Final = "envId"
-DEADLINE: Final = timedelta(days=1)
-"""From the start of a job, unless its type says otherwise."""
 KEPT: Final = timedelta(days=30)
 """How long a job is kept after its deadline, unless its type says otherwise."""
 OWNER: Final = "taskbus@example.com"

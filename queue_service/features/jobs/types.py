@@ -3,6 +3,7 @@
 import re
 from collections import OrderedDict
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from queue_service.core.definition import equal_json
@@ -13,9 +14,13 @@ from queue_service.features.jobs.params import ParamsSchema
 from queue_service.features.jobs.type_store import StoredType
 from queue_service.store.database import Tx
 from queue_service.store.statements import Connection
-from schemas.jobs import JOB_TYPE_PATTERN, JobStep, JobTypeDefinition
+from schemas.backoff import longest_wait
+from schemas.extensions import DEFAULT_POLICY
+from schemas.jobs import JOB_TYPE_PATTERN, JobDefaults, JobStep, JobTypeDefinition
 
 _NAME: Final = re.compile(JOB_TYPE_PATTERN)
+DEADLINE: Final = timedelta(days=1)
+"""From the start of a job, unless its type says otherwise."""
 COMPILED: Final = 500
 """Types whose compiled schemas are kept."""
 
@@ -93,6 +98,7 @@ async def register(tx: Tx, type: str, definition: JobTypeDefinition) -> StoredTy
     Raises InputError for a definition that cannot be used, RequestConflict for a name that another type has.
     """
     compiled(type, StoredType(type, 0, definition, tx.now))
+    _check_deadline(definition.defaults or JobDefaults())
     taken = await type_store.lock_names(tx, (type, *definition.aliases))
     for name, known in taken.items():
         if known.type != type:
@@ -102,6 +108,18 @@ async def register(tx: Tx, type: str, definition: JobTypeDefinition) -> StoredTy
         if present is not None and equal_json(present.definition.to_wire(), definition.to_wire()):
             return present
     return await type_store.write(tx, type, definition)
+
+
+def _check_deadline(defaults: JobDefaults) -> None:
+    """Refuse a policy that cannot fit its deadline (C-13)."""
+    attempts = defaults.max_attempts or 1
+    wait = longest_wait(defaults.retry_policy or DEFAULT_POLICY, attempts)
+    deadline = defaults.deadline or DEADLINE
+    if wait > deadline:
+        raise InputError(
+            f"`/defaults/maxAttempts`: {attempts} attempts may have to wait {wait} in between, and the "
+            f"deadline is {deadline}: expected fewer attempts, shorter delays or a later deadline."
+        )
 
 
 async def unregister(tx: Tx, type: str) -> None:
