@@ -4,7 +4,7 @@ Rules: ``seed-systems.md`` L-1, L-2. A limit with a ``key`` holds for each value
 """
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
@@ -36,6 +36,8 @@ class ConcurrencyLimit(Request):
 
     limit: Limit
     key: KeyTemplate | None = None
+    scope: Literal["global"] | None = None
+    """Over all workers, which every limit is: the member may be written out."""
 
 
 class RateLimit(Request):

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated, Final, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from schemas.base import Request
 from schemas.durations import Duration
@@ -14,13 +14,7 @@ DEFAULT_COUNTED: Final[tuple[CountedState, ...]] = (*ALWAYS_COUNTED, "completed"
 SHORTEST_PERIOD: Final = timedelta(seconds=1)
 
 
-def _true(value: object) -> object:
-    if value is not True:
-        raise ValueError("must be true, or left out")
-    return value
-
-
-AllArgs = Annotated[Literal[True], BeforeValidator(_true)]
+AllArgs = Annotated[bool, Field(strict=True)]
 Path = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200)]
 """A member of the arguments; dots lead into inner objects."""
 
@@ -32,7 +26,7 @@ class Unique(Request):
     """
 
     by_args: AllArgs | Annotated[tuple[Path, ...], Field(min_length=1, max_length=50)] | None = None
-    """All arguments, or the members that are named."""
+    """All arguments (true), or the members that are named."""
     by_period: Duration | None = None
     """Equal are only tasks that start in the same period of this length, counted from 1970 in UTC."""
     by_queue: bool = False

@@ -14,7 +14,7 @@ LIMITS: Final = f"/task-queues/{ENCODED}/limits"
 CLAIM: Final = f"/claim-work/{ENCODED}"
 BODY: Final = {"workerGroup": "eu-central", "workerId": "worker-1", "tasks": 1}
 ALL: Final = {
-    "concurrency": {"limit": 3, "key": "{args.customer}-{region}"},
+    "concurrency": {"limit": 3, "key": "{args.customer}-{region}", "scope": "global"},
     "rate": {"count": 10, "per": "1.5m"},
     "fairShare": 0.25,
 }

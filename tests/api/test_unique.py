@@ -77,7 +77,10 @@ async def test_a_repeat_of_the_existing_task_is_no_duplicate(queue: RunningQueue
 
 async def test_a_task_that_is_not_unique_is_never_a_duplicate(queue: RunningQueue) -> None:
     await first(queue)
-    assert (await submit(queue, unique=None)).json().get("uniqueSkippedAsDuplicate") is None
+    for unasked in (None, {}, {"byArgs": False}):
+        for _ in range(2):
+            reply = await submit(queue, unique=unasked)
+            assert (reply.status, reply.json().get("uniqueSkippedAsDuplicate")) == (200, None)
 
 
 async def test_a_duplicate_of_a_task_with_other_members_leaves_the_task_alone(queue: RunningQueue) -> None:

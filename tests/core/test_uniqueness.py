@@ -139,7 +139,6 @@ def test_a_task_that_ended_holds_its_key_while_its_state_counts(
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"byArgs": False},
         {"byArgs": 1},
         {"byArgs": []},
         {"byPeriod": "999ms"},
