@@ -234,13 +234,16 @@ class AttachedWorker:
     async def _serve(self, socket: aiohttp.ClientWebSocketResponse) -> tuple[int, str]:
         tasks = [task.describe() for task in self._tasks]
         hello = {"kind": "hello", "capacity": self._capacity, "tasks": tasks}
-        connection = self._connection = AttachedConnection(socket, self._handle, hello)
+        connection = self._connection = AttachedConnection(socket, self._handle, hello, self._pause)
         try:
             return await connection.serve()
         finally:
             self._connection = None
             if connection.worker_id is not None:
                 self._failures = 0
+
+    async def _pause(self, failures: int) -> None:
+        await self._clock.sleep(backoff(failures, self._jitter))
 
     async def _handle(self, item: AttachedItem) -> Any:
         fitting = [task for task in self._tasks if task.matches(item)]

@@ -9,9 +9,17 @@ import pytest
 from aiohttp import WSMsgType, web
 from aiohttp.test_utils import RawTestServer
 
-from taskbus import AttachedItem, AttachedTask, AttachedWorker, AuthenticationFailed, InsufficientScopes
+from taskbus import (
+    AttachedItem,
+    AttachedTask,
+    AttachedWorker,
+    AuthenticationFailed,
+    Conflict,
+    InsufficientScopes,
+)
 from taskbus.errors import TaskFailed
 from taskbus.outcomes import Snoozed
+from taskbus.transport import FIRST_DELAY
 from tests.taskbus.manual_clock import ManualClock
 from tests.taskbus.samples import TASK_ID
 
@@ -192,6 +200,156 @@ async def test_time_that_is_granted_moves_the_deadline_and_a_cancel_ends_it(
     second = await begun.get()
     assert first.deadline.hour == 13
     assert (first.cancelled, second.cancelled) == (True, False)
+
+
+# ---- typed jobs --------------------------------------------------------------------------------------
+
+JOB: Json = {"type": "FILE_ETL", "type_version": 1, "completed_steps": ["Extract"], "cursor": 7}
+OF_ITEM: Json = {"task_id": TASK_ID, "run_id": 0}
+
+
+async def steps(item: AttachedItem) -> object:
+    async with item.step("Extract") as step:
+        done_before = step.completed
+    async with item.step("Load") as step:
+        await step.save((item.cursor or 0) + 1)
+        item.progress(50, step="Load")
+        await item.log("half")
+    await item.put_output([1])
+    return done_before
+
+
+def steps_in_a_thread(item: AttachedItem) -> object:
+    with item.step("Extract") as step:
+        done_before = step.completed
+    with item.step("Load") as step:
+        step.save_now((item.cursor or 0) + 1)
+        item.progress(50, step="Load")
+    return done_before
+
+
+async def answered(server: Server, socket: web.WebSocketResponse) -> list[Json]:
+    """The frames up to the answer to the item; every report is answered."""
+    frames = []
+    while "result" not in (frame := await server.frame()):
+        if "id" in frame:
+            await socket.send_json({"kind": "reported", "id": frame.pop("id"), **OF_ITEM})
+        frames.append({name: value for name, value in frame.items() if name not in OF_ITEM})
+    return [*frames, frame]
+
+
+@pytest.mark.parametrize("handler", [steps, steps_in_a_thread])
+async def test_a_handler_tells_steps_as_with_the_claims_of_http(
+    server: Server, attach: Any, handler: Any
+) -> None:
+    attach(handler)
+    socket = await server.socket()
+    await socket.send_json({**item({}), "job": JOB})
+    *frames, answer = await answered(server, socket)
+    assert [frame for frame in frames if frame["kind"] in ("step", "progress")] == [
+        {"kind": "step", "step": "Load", "state": "RUNNING"},
+        {"kind": "step", "step": "Load", "state": "RUNNING", "cursor": 8},
+        {"kind": "progress", "step": "Load", "percent": 50},
+        {"kind": "step", "step": "Load", "state": "DONE"},
+    ]
+    assert answer["data"] is True
+    if handler is steps:
+        assert {"kind": "log", "message": "half", "level": "info"} in frames
+        assert {"kind": "output", "output": [1]} in frames
+
+
+@pytest.mark.parametrize("handler", [steps, steps_in_a_thread])
+async def test_of_an_item_that_is_no_job_nothing_is_told(server: Server, attach: Any, handler: Any) -> None:
+    attach(handler)
+    await (await server.socket()).send_json(item())
+    frames = [await server.frame(), await server.frame()]
+    assert [frame.get("kind") for frame in frames] == ["progress", None]
+    assert frames[1]["data"] is False
+
+
+async def test_a_step_that_is_refused_is_an_error_of_the_handler(server: Server, attach: Any) -> None:
+    async def handler(item: AttachedItem) -> object:
+        with pytest.raises(Conflict, match="cannot begin"):
+            async with item.step("Load"):
+                raise AssertionError("it has not begun")
+        return "told"
+
+    attach(handler)
+    socket = await server.socket()
+    await socket.send_json({**item(), "job": JOB})
+    id = (await server.frame())["id"]
+    await socket.send_json(
+        {"kind": "error", "code": "RequestConflict", "message": "cannot begin", "id": id, **OF_ITEM}
+    )
+    assert (await server.frame())["data"] == "told"
+
+
+async def test_a_report_that_cannot_be_written_now_is_sent_again(
+    server: Server, attach: Any, clock: ManualClock
+) -> None:
+    async def handler(item: AttachedItem) -> None:
+        await item.put_output(1)
+
+    attach(handler)
+    socket = await server.socket()
+    await socket.send_json({**item(), "job": JOB})
+    refused = await server.frame()
+    unavailable = {"kind": "error", "code": "Unavailable", "message": "away", "id": refused["id"]}
+    await socket.send_json({**unavailable, **OF_ITEM})
+    await clock.pass_by(FIRST_DELAY)
+    frames = await answered(server, socket)
+    assert frames[0] == {"kind": "output", "output": 1}
+
+
+async def test_a_graceful_cancellation_is_shown_to_the_handler_whose_answer_counts(
+    server: Server, attach: Any
+) -> None:
+    begun: asyncio.Queue[AttachedItem] = asyncio.Queue()
+    end = asyncio.Event()
+
+    async def handler(item: AttachedItem) -> str:
+        begun.put_nowait(item)
+        await end.wait()
+        return "done all the same"
+
+    attach(handler)
+    socket = await server.socket()
+    await socket.send_json({**item(), "job": JOB})
+    given = await begun.get()
+    assert (given.type, given.cancel_requested) == ("FILE_ETL", False)
+    await socket.send_json(
+        {"kind": "cancel", **OF_ITEM, "mode": "graceful", "reason": "canceled", "message": "wrong file"}
+    )
+    await socket.send_json(item("next", run_id=1))
+    await begun.get()
+    assert (given.cancel_requested, given.cancelled, given.cancel_reason) == (True, False, "wrong file")
+    end.set()
+    assert (await server.frame())["data"] == "done all the same"
+
+
+async def test_a_thread_that_waits_for_an_answer_learns_of_a_cancellation(
+    server: Server, attach: Any
+) -> None:
+    ended: asyncio.Queue[object] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def handler(item: AttachedItem) -> None:
+        try:
+            item.step("Load").__enter__()
+        except BaseException as error:
+            loop.call_soon_threadsafe(ended.put_nowait, (type(error), item.cancelled))
+            raise
+
+    attach(handler)
+    socket = await server.socket()
+    await socket.send_json({**item(), "job": JOB})
+    await server.frame()
+    await socket.send_json({"kind": "cancel", **OF_ITEM, "reason": "canceled"})
+    async with asyncio.timeout(SECONDS):
+        assert await ended.get() == (asyncio.CancelledError, True)
+
+
+# ---- choosing, loss, ends ----------------------------------------------------------------------------
 
 
 async def test_the_most_specific_handler_gets_the_item(server: Server, attach: Any) -> None:
