@@ -157,6 +157,17 @@ async def test_an_exchange_that_is_not_there_yet_does_not_stand_in_the_way_of_ot
     await channel.exchange_delete(later)
 
 
+async def test_an_exchange_whose_name_cannot_be_sent_does_not_stand_in_the_way_of_others(
+    sqlite_database: Database, queues: HookQueues, exchange: AbstractExchange, recorder: Recorder
+) -> None:
+    await bind(sqlite_database, queues, ("exchange/<name>", "#"), (exchange.name, "old"))
+    await bind(sqlite_database, queues, ("exchange/{name}", "#"), (exchange.name, "new"))
+    await tell(exchange, "new", 1)
+    assert await heard(recorder) == 1
+    async with sqlite_database.read() as connection:
+        assert await queue_rows.every(connection) == {KEY: {(exchange.name, "new")}}
+
+
 async def test_a_message_that_fails_comes_once_more(
     sqlite_database: Database, queues: HookQueues, exchange: AbstractExchange, recorder: Recorder
 ) -> None:

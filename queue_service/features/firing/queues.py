@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, Protocol
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
 from aiormq.abc import FieldTable
+from pamqp.commands import Queue
 
 from events.address import Address
 from events.connection import BROKER_ERRORS, Backoff, connect, disconnect
@@ -203,7 +204,8 @@ class MessageQueues:
             await self._database.write(lambda tx: self._listeners.save(tx, key, wanted | bound))
         missing = {one for one in wanted if not await self._bind(connection, name, one)}
         for one in bound - wanted:
-            await queue.unbind(one.exchange, one.pattern)
+            if _fault(one) is None:
+                await queue.unbind(one.exchange, one.pattern)
         now = wanted - missing
         if now != bound:
             await self._database.write(lambda tx: self._listeners.save(tx, key, frozenset(now)))
@@ -213,6 +215,10 @@ class MessageQueues:
 
     async def _bind(self, connection: AbstractConnection, name: str, bound: Bound) -> bool:
         """Bind a queue, on a channel of its own: the broker closes it when there is no such exchange."""
+        fault = _fault(bound)
+        if fault is not None:
+            self._tell_missing(name, bound, fault)
+            return False
         try:
             channel = await connection.channel(publisher_confirms=False)
             queue = await channel.get_queue(name, ensure=False)
@@ -221,14 +227,17 @@ class MessageQueues:
         except BROKER_ERRORS as error:
             if connection.is_closed:
                 raise
-            logger.info(
-                f"{self._listeners.name} wait for an exchange that is not there, or that we may not read",
-                queue=name,
-                exchange=bound.exchange,
-                reason=str(error),
-            )
+            self._tell_missing(name, bound, str(error))
             return False
         return True
+
+    def _tell_missing(self, queue: str, bound: Bound, reason: str) -> None:
+        logger.info(
+            f"{self._listeners.name} wait for an exchange that is not there, or that we may not read",
+            queue=queue,
+            exchange=bound.exchange,
+            reason=reason,
+        )
 
     async def _drop(self, channel: AbstractChannel, key: Key) -> None:
         """Delete the queue of somebody who is gone, or listens no more."""
@@ -261,3 +270,12 @@ class MessageQueues:
                 await self._stirred.wait()
         except TimeoutError:
             pass
+
+
+def _fault(bound: Bound) -> str | None:
+    """Why the AMQP library would not send this binding: it refuses names that a user may well have typed."""
+    try:
+        Queue.Bind(exchange=bound.exchange, routing_key=bound.pattern)
+    except ValueError as error:
+        return str(error)
+    return None
