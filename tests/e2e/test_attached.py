@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from taskbus import AttachedItem, AttachedTask, AttachedWorker, Queue, Work
+from taskbus.typed_jobs import Jobs
 from tests.e2e.programs import ROOT, Programs, Server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(110)]
@@ -81,6 +82,39 @@ async def test_a_worker_does_what_a_caller_waits_for(work: Work) -> None:
     async with attached(work, AttachedTask("double", double)):
         answer = await work.create("double", data={"n": 21}, wait=ANSWER_SECONDS)
     assert (answer.status.state, answer.output) == ("completed", {"twice": 42})
+
+
+async def test_a_typed_job_is_done_by_an_attached_worker_that_is_asked_to_stop(
+    server: Server, work: Work
+) -> None:
+    asked = asyncio.Event()
+
+    async def load(item: AttachedItem) -> object:
+        async with item.step("Extract"):
+            item.progress(50, step="Extract")
+        async with item.step("Load"):
+            asked.set()
+            while not item.cancel_requested:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        return {"loaded": item.data["file"], "because": item.cancel_reason}
+
+    definition = {
+        "taskQueueId": "attached/load",
+        "paramsSchema": {"type": "object", "properties": {"file": {"type": "string"}}},
+        "steps": [{"name": "Extract"}, {"name": "Load"}],
+        "defaults": {"timeout": ANSWER_SECONDS},
+    }
+    async with Jobs(server.root_url, credentials=ROOT) as jobs, attached(work, AttachedTask("load", load)):
+        await jobs.register_type("LOAD", definition)
+        job = await jobs.submit({"type": "LOAD", "params": {"file": "orders.csv"}})
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await asked.wait()
+            await jobs.cancel(job.job_id, mode="graceful", reason="wrong file")
+            events = [event async for event in jobs.watch(job.job_id)]
+        ended = await jobs.job(job.job_id)
+    assert events[-1].kind == "end"
+    assert [step.state for step in ended.steps] == ["DONE", "DONE"]
+    assert (ended.state, ended.output) == ("DONE", {"loaded": "orders.csv", "because": "wrong file"})
 
 
 async def test_a_client_of_the_old_protocol_registers_by_an_array(server: Server, work: Work) -> None:
