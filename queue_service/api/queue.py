@@ -88,6 +88,8 @@ class QueueApi:
         lanes = 1 if database.is_sqlite else 2
         self._creations = Batcher[Creation, Task](self._run_creations, lanes=lanes)
         self._changes = Batcher[TaskCall, Task](self._run_changes, lanes=lanes)
+        self._limited: set[str] = set()
+        """Task queues in which limits hold, as claims have found."""
         self.desk = WorkDesk(
             self._run_claims, now=clock.now, poll_seconds=None if database.is_sqlite else 1.0
         )
@@ -422,7 +424,9 @@ class QueueApi:
 
     async def _run_claims(self, requests: Sequence[WorkRequest]) -> list[list[Claimed]]:
         timeout = self._limits.claim_timeout
-        return await self._database.write(lambda tx: claiming.claim(tx, requests, timeout=timeout))
+        return await self._database.write(
+            lambda tx: claiming.claim(tx, requests, timeout=timeout, limited=self._limited)
+        )
 
 
 def _holder(call: Call[Any]) -> Callable[[Task], None]:

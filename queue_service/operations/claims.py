@@ -19,6 +19,8 @@ from schemas.task import JsonObject, TaskDefinition
 
 RELEASED = 500
 """Delayed runs that join the line in one transaction; the sweep takes care of more."""
+REMEMBERED = 10_000
+"""Task queues with limits that a caller remembers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +49,23 @@ class Claimed:
     """What a feature that follows the task has to tell its worker."""
 
 
-async def claim(tx: Tx, requests: Sequence[WorkRequest], *, timeout: timedelta) -> list[list[Claimed]]:
+async def claim(
+    tx: Tx, requests: Sequence[WorkRequest], *, timeout: timedelta, limited: set[str] | None = None
+) -> list[list[Claimed]]:
     """What each request gets: the most urgent and oldest runs, earlier requests first (7.1, 7.2).
 
     One statement for each task queue asked for, four more where a delayed run has come due, some more where
-    limits hold, and a constant number besides. A task queue that is paused gives nothing (Q-2).
+    limits hold, and a constant number besides. A task queue that is paused gives nothing (Q-2). ``limited``
+    remembers from one transaction to the next in which task queues limits hold, which spares statements.
     """
+    limited = set() if limited is None else limited
     taken_until = tx.now + timeout
     picked: dict[str, deque[Task]] = {}
     for queue_id in sorted({request.task_queue_id for request in requests}):
         wanted = sum(
             request.wanted for request in requests if request.task_queue_id == queue_id and request.alive()
         )
-        picked[queue_id] = deque(await _front(tx, queue_id, wanted) if wanted else ())
+        picked[queue_id] = deque(await _front(tx, queue_id, wanted, limited) if wanted else ())
     found = {task.task_id: task for queue in picked.values() for task in queue}
     if not found:
         return [[] for _ in requests]
@@ -85,12 +91,24 @@ async def claim(tx: Tx, requests: Sequence[WorkRequest], *, timeout: timedelta) 
     return [[_with(item, told) for item in claimed] for claimed in outcomes] if told else outcomes
 
 
-async def _front(tx: Tx, task_queue_id: str, wanted: int) -> list[Task]:
+async def _front(tx: Tx, task_queue_id: str, wanted: int, limited: set[str]) -> list[Task]:
     """The front of the line, after what has come due has joined it (``seed-systems.md`` C-9, C-16)."""
+    if task_queue_id in limited:
+        turn = await claims.take_turn(tx, task_queue_id)
+        if turn is not None and turn.limited:
+            if turn.due and await due.release_in_queue(tx, task_queue_id, RELEASED):
+                turn = await claims.take_turn(tx, task_queue_id)
+            return await lanes.pick(tx, task_queue_id, wanted, turn=turn)
+        limited.discard(task_queue_id)
     line = await claims.pick_pending(tx, task_queue_id, wanted)
     if line.due and await due.release_in_queue(tx, task_queue_id, RELEASED):
         line = await claims.pick_pending(tx, task_queue_id, wanted)
-    return await lanes.pick(tx, task_queue_id, wanted) if line.limited else line.tasks
+    if not line.limited:
+        return line.tasks
+    if len(limited) >= REMEMBERED:
+        limited.clear()
+    limited.add(task_queue_id)
+    return await lanes.pick(tx, task_queue_id, wanted)
 
 
 async def claim_by_id(tx: Tx, call: TaskCall) -> Claimed:

@@ -25,9 +25,10 @@ from queue_service.core.lanes import (
     lane_of,
 )
 from queue_service.core.task import Task
-from queue_service.core.turns import Source, Turns, by_priority
+from queue_service.core.turns import Source, Turns, Waiting, by_priority
 from queue_service.core.workers import KEPT, Seen
-from queue_service.store import controls, lanes, tasks, workers
+from queue_service.store import claims, controls, lanes, tasks, workers
+from queue_service.store.claims import Turn
 from queue_service.store.database import Tx
 from queue_service.store.lanes import EPOCH, Served
 from queue_service.store.signals import QueueHeld
@@ -45,23 +46,32 @@ AGAIN: Final = timedelta(seconds=1)
 
 
 async def pick(
-    tx: Tx, task_queue_id: str, wanted: int, draw: Callable[[], float] = random.random
+    tx: Tx,
+    task_queue_id: str,
+    wanted: int,
+    draw: Callable[[], float] = random.random,
+    *,
+    turn: Turn | None = None,
 ) -> list[Task]:
     """Up to ``wanted`` tasks with a pending run that may start now, locked, in the order of their turns.
 
-    What they count against is written down: the caller claims them in this transaction.
+    What they count against is written down: the caller claims them in this transaction. ``turn``: what this
+    transaction has found as it took its turn.
     """
-    found = await controls.take_turns(tx, task_queue_id)
-    if found is None:
+    turn = turn or await claims.take_turn(tx, task_queue_id)
+    if turn is None:
         await workers.note_queues(tx, {task_queue_id: Seen(tx.now, tx.now + KEPT)})
-        found = await controls.take_turns(tx, task_queue_id)
-    if found is None or found.paused_at is not None:
+        turn = await claims.take_turn(tx, task_queue_id)
+    if turn is None or turn.paused:
         return []
-    limits = found.limits or NO_LIMITS
-    if keyed(limits):
+    limits = turn.limits or NO_LIMITS
+    beside = turn.beside
+    if beside and keyed(limits):
         await _move(tx, task_queue_id, limits, await lanes.newcomers(tx, task_queue_id, MOVED))
-    look = _Look(tx, task_queue_id, limits)
-    await look.measure(look.caps)
+        beside = False
+    look = _Look(tx, task_queue_id, limits, beside=beside)
+    if look.caps:
+        await look.measure(look.caps)
     share = limits.fair_share or 0.0
     size = min(max(wanted, FEW), LANES)
     for _ in range(LOOKS):
@@ -107,10 +117,11 @@ async def admit_all(tx: Tx, wanted: Sequence[Task]) -> dict[str, Task]:
 class _Look:
     """A task queue under limits, as one claim finds and leaves it."""
 
-    def __init__(self, tx: Tx, task_queue_id: str, limits: TaskQueueLimits) -> None:
+    def __init__(self, tx: Tx, task_queue_id: str, limits: TaskQueueLimits, *, beside: bool = False) -> None:
         self._tx = tx
         self._queue = task_queue_id
         self._limits = limits
+        self._runs_beside = beside
         self._levels: dict[Tokens, Level] = {}
         self.caps = caps_of(limits)
         self.room: dict[str, int] = {}
@@ -128,13 +139,19 @@ class _Look:
             self.room[name] -= 1
         return True
 
-    async def measure(self, buckets: Iterable[Bucket]) -> None:
-        """Find out how much room these buckets have."""
+    async def measure(
+        self, buckets: Iterable[Bucket], into: Iterable[str] = (), wanted: int = 0
+    ) -> dict[str, list[Waiting]]:
+        """Find out how much room these buckets have; the first so many runs of each lane ``into``."""
         new = {each.name: each for each in buckets if each.name not in self.room}
         slots = {name: each for name, each in new.items() if isinstance(each, Slots)}
         tokens = {name: each for name, each in new.items() if isinstance(each, Tokens)}
-        held = await lanes.held(
-            self._tx, self._queue, [name for name, each in slots.items() if not each.whole_queue]
+        first, held = await lanes.look_into(
+            self._tx,
+            self._queue,
+            into,
+            wanted,
+            [name for name, each in slots.items() if not each.whole_queue],
         )
         for name, each in slots.items():
             if each.whole_queue:
@@ -144,6 +161,7 @@ class _Look:
         for name, bucket in tokens.items():
             self._levels[bucket] = levels[name]
             self.room[name] = levels[name].room(bucket)
+        return first
 
     async def serve(self, wanted: int, size: int, by_age: Callable[[], bool]) -> tuple[list[Task], bool]:
         """Runs of the next lanes, and of what waits beside them; whether another look may find more."""
@@ -153,7 +171,7 @@ class _Look:
             await self._dissolve(outdated)
             return [], True
         sources = await self._sources(turns, wanted)
-        beside = [] if keyed(self._limits) else await self._beside(wanted)
+        beside = await self._beside(wanted) if self._runs_beside else []
         names = Turns([*sources.values(), *beside], self.room).take(wanted, self._tx.next_queue_order, by_age)
         found = await tasks.lock_free(self._tx, names)
         served = await self.start([found[name] for name in names if name in found and found[name].in_line])
@@ -180,9 +198,10 @@ class _Look:
         if not turns:
             return {}
         each = min(-(-2 * wanted // len(turns)), wanted)
-        first = await lanes.first_of(self._tx, self._queue, turns, each)
         buckets = {lane: (*self.caps, *buckets_of(lane, self._limits)) for lane in turns}
-        await self.measure(bucket for found in buckets.values() for bucket in found)
+        first = await self.measure(
+            (bucket for found in buckets.values() for bucket in found), into=turns, wanted=each
+        )
         return {
             lane: Source(
                 first[lane],
@@ -231,6 +250,7 @@ class _Look:
             self._tx, self._queue, self._limits, await lanes.members(self._tx, self._queue, outdated, MOVED)
         )
         await lanes.delete_empty(self._tx, self._queue, outdated)
+        self._runs_beside = not keyed(self._limits)
 
 
 async def _move(tx: Tx, task_queue_id: str, limits: TaskQueueLimits, priorities: Mapping[str, int]) -> None:

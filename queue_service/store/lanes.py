@@ -9,12 +9,12 @@ that has locked it; a claim passes over rows that are locked. So a lane is never
 back of a run that just came.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from pydantic_core import from_json
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
@@ -24,10 +24,10 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    cast,
     delete,
-    exists,
     func,
-    not_,
+    null,
     select,
     text,
     true,
@@ -118,9 +118,25 @@ _first = (
     .correlate(_lanes)
     .subquery("waiting")
 )
-FIRST_OF: Final = select(
-    _lanes.c.each.label("lane"), select(json_array_of(*_first.c)).scalar_subquery().label("first")
+_waiting_in = select(
+    _lanes.c.each.label("name"),
+    select(json_array_of(*_first.c)).scalar_subquery().label("first"),
+    cast(null(), BigInteger).label("slots"),
+    cast(null(), BigInteger).label("running"),
 ).select_from(_lanes)
+_buckets = Rows("buckets", bucket=Text)
+_of_bucket = and_(run_slots.c.task_queue_id == _queue_id, run_slots.c.bucket == _buckets.c.bucket)
+# Looked up by the id of each slot's task: a join would let PostgreSQL, while it knows nothing of new tables,
+# read all running tasks for each slot.
+_still = (
+    select(tasks.c.state).where(tasks.c.task_id == run_slots.c.task_id).correlate(run_slots).scalar_subquery()
+) == "running"
+_slots = select(func.count()).select_from(run_slots).where(_of_bucket).correlate(_buckets)
+# Counted for one bucket after the other: without statistics, PostgreSQL would read the slots of all buckets.
+_held = select(
+    _buckets.c.bucket, cast(null(), Text), _slots.scalar_subquery(), _slots.where(_still).scalar_subquery()
+).select_from(_buckets)
+LOOK_INTO: Final = union_all(_waiting_in, _held)
 MEMBERS: Final = (
     select(tasks.c.task_id, tasks.c.priority)
     .select_from(_lanes.join(tasks, _in(_lanes.c.each)))
@@ -135,12 +151,12 @@ SERVE: Final = (
     .values({name: _served.c[name] for name in ("priority", "turn", "shut_until")})
     .where(task_lanes.c.task_queue_id == _served.c.task_queue_id, task_lanes.c.lane == _served.c.lane)
 )
+# The name of the task queue comes with each row: without statistics, PostgreSQL would read all of its lanes.
 DELETE: Final = delete(task_lanes).where(
-    tuple_(task_lanes.c.task_queue_id, task_lanes.c.lane).in_(select(_queue_id, _lanes.c.each))
+    tuple_(task_lanes.c.task_queue_id, task_lanes.c.lane).in_(select(*_named.columns))
 )
-DELETE_EMPTY: Final = DELETE.where(
-    not_(exists(select(tasks.c.task_id).where(_in(task_lanes.c.lane)).correlate(task_lanes))),
-)
+_waits = select(tasks.c.task_id).where(_in(task_lanes.c.lane)).correlate(task_lanes).limit(1)
+DELETE_EMPTY: Final = DELETE.where(_waits.scalar_subquery().is_(None))
 
 # ---- runs that wait in no lane: statements -------------------------------------------------------------
 
@@ -178,18 +194,9 @@ MOVE: Final = update(tasks).values(lane=_moved.c.lane).where(tasks.c.task_id == 
 COUNT_RUNNING: Final = (
     select(func.count()).select_from(tasks).where(text(RUNNING), tasks.c.task_queue_id == _queue_id)
 )
-_buckets = Rows("buckets", bucket=Text)
-_of_bucket = and_(run_slots.c.task_queue_id == _queue_id, run_slots.c.bucket == _buckets.c.bucket)
-_still = and_(tasks.c.task_id == run_slots.c.task_id, text(RUNNING))
-_slots = select(func.count()).select_from(run_slots).where(_of_bucket).correlate(_buckets)
-_alive = select(func.count()).select_from(run_slots.join(tasks, _still)).where(_of_bucket).correlate(_buckets)
-# Counted for one bucket after the other: without statistics, PostgreSQL would read the slots of all buckets.
-HELD: Final = select(
-    _buckets.c.bucket, _slots.scalar_subquery().label("rows"), _alive.scalar_subquery().label("running")
-).select_from(_buckets)
 SWEEP_SLOTS: Final = delete(run_slots).where(
     tuple_(run_slots.c.task_queue_id, run_slots.c.bucket).in_(select(_queue_id, _buckets.c.bucket)),
-    not_(exists(select(tasks.c.task_id).where(_still).correlate(run_slots))),
+    _still.is_not(true()),
 )
 _taken = Rows("taken", bucket=Text, task_id=Text)
 TAKE_SLOTS: Final = (
@@ -274,11 +281,20 @@ async def lock_next(tx: Tx, task_queue_id: str, wanted: int) -> dict[str, int]:
     return {row.lane: row.turn for row in rows}
 
 
-async def first_of(tx: Tx, task_queue_id: str, lanes: Iterable[str], wanted: int) -> dict[str, list[Waiting]]:
-    """The first runs of each lane."""
-    given = _lanes.of(list(lanes))
-    rows = await _run(tx, FIRST_OF, task_queue_id, now=tx.now, wanted=wanted, **given)
-    return {row.lane: sorted(_waiting(row.first), key=lambda run: (run.priority, run.age)) for row in rows}
+async def look_into(
+    tx: Tx, task_queue_id: str, lanes: Iterable[str], wanted: int, buckets: Iterable[str]
+) -> tuple[dict[str, list[Waiting]], dict[str, int]]:
+    """The first runs of each lane, and how many running runs hold a slot of each bucket.
+
+    Slots that others have left behind are forgotten.
+    """
+    given = {**_lanes.of(list(lanes)), **_buckets.of(list(buckets))}
+    rows = (await _run(tx, LOOK_INTO, task_queue_id, now=tx.now, wanted=wanted, **given)).all()
+    first = {row.name: _waiting(row.first) for row in rows if row.slots is None}
+    held = {row.name: row for row in rows if row.slots is not None}
+    if any(row.slots > row.running for row in held.values()):
+        await _run(tx, SWEEP_SLOTS, task_queue_id, **_buckets.of(list(held)))
+    return first, {name: row.running for name, row in held.items()}
 
 
 async def serve(tx: Tx, task_queue_id: str, served: Sequence[Served]) -> None:
@@ -300,13 +316,13 @@ async def serve(tx: Tx, task_queue_id: str, served: Sequence[Served]) -> None:
 async def delete_served(tx: Tx, task_queue_id: str, lanes: Sequence[str]) -> None:
     """Forget lanes, which this transaction has locked, of which it has taken every run that waited."""
     if lanes:
-        await _run(tx, DELETE, task_queue_id, **_lanes.of(lanes))
+        await tx.connection.execute(DELETE, _names(task_queue_id, lanes))
 
 
 async def delete_empty(tx: Tx, task_queue_id: str, lanes: Sequence[str]) -> None:
     """Forget those of these lanes, which this transaction has locked, in which no run waits."""
     if lanes:
-        await _run(tx, DELETE_EMPTY, task_queue_id, now=tx.now, **_lanes.of(lanes))
+        await _run(tx, DELETE_EMPTY, task_queue_id, now=tx.now, **_names(task_queue_id, lanes))
 
 
 async def members(tx: Tx, task_queue_id: str, lanes: Sequence[str], wanted: int) -> dict[str, int]:
@@ -344,17 +360,6 @@ async def beside(tx: Tx, task_queue_id: str, wanted: int, *, oldest: bool) -> li
 async def count_running(tx: Tx, task_queue_id: str) -> int:
     """How many runs of the task queue workers have."""
     return int((await _run(tx, COUNT_RUNNING, task_queue_id)).scalar_one())
-
-
-async def held(tx: Tx, task_queue_id: str, buckets: Sequence[str]) -> dict[str, int]:
-    """How many running runs hold a slot of each bucket; slots of others are forgotten."""
-    if not buckets:
-        return {}
-    given = _buckets.of(buckets)
-    rows = (await _run(tx, HELD, task_queue_id, **given)).all()
-    if any(row.rows > row.running for row in rows):
-        await _run(tx, SWEEP_SLOTS, task_queue_id, **given)
-    return {row.bucket: row.running for row in rows}
 
 
 async def take_slots(tx: Tx, task_queue_id: str, taken: Iterable[tuple[str, str]]) -> None:
@@ -413,8 +418,13 @@ async def _run(tx: Tx, statement: Any, task_queue_id: str, **values: Any) -> Any
     return await tx.connection.execute(statement, {"of_queue": task_queue_id, **values})
 
 
+def _names(task_queue_id: str, lanes: Iterable[str]) -> dict[str, str]:
+    return _named.parameters({"task_queue_id": task_queue_id, "lane": lane} for lane in lanes)
+
+
 def _waiting(found: str | None) -> list[Waiting]:
-    return [Waiting(*each) for each in json.loads(found or "[]")]
+    runs = [Waiting(*each) for each in from_json(found or "[]")]
+    return sorted(runs, key=lambda run: (run.priority, run.age))
 
 
 EPOCH: Final = from_ms(0)

@@ -58,6 +58,8 @@ class Queue:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self.limited: set[str] = set()
+        """Where claims have found limits."""
 
     @property
     def now(self) -> datetime:
@@ -109,7 +111,9 @@ class Queue:
     # Work, groups, time
 
     async def claim(self, *requests: WorkRequest) -> list[list[Claimed]]:
-        return await self.database.write(lambda tx: claims.claim(tx, requests, timeout=LIMITS.claim_timeout))
+        return await self.database.write(
+            lambda tx: claims.claim(tx, requests, timeout=LIMITS.claim_timeout, limited=self.limited)
+        )
 
     async def claimed_ids(self, *requests: WorkRequest) -> list[list[str]]:
         return [[item.task.task_id for item in items] for items in await self.claim(*requests)]

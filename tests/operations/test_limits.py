@@ -181,6 +181,35 @@ async def test_a_task_queue_whose_limits_are_gone_hands_out_everything(queue: Qu
     assert await customers(queue) == [1, 1]
 
 
+async def test_a_claim_remembers_where_limits_hold_as_long_as_they_do(queue: Queue) -> None:
+    await limit(queue, **ONE_EACH)
+    await jobs(queue, 1)
+    assert await customers(queue) == [1]
+    assert queue.limited == {QUEUE_ID}
+    await limit(queue)
+    await jobs(queue, 1)
+    assert await customers(queue) == [1]
+    assert queue.limited == set()
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_a_run_that_comes_due_in_a_task_queue_with_limits_is_claimed_at_once(
+    queue: Queue, clock: ManualClock, own: bool
+) -> None:
+    if not own:
+        await limit(queue, concurrency={"limit": 2})
+    await jobs(queue, 1, 2, 2, **(ONE_EACH if own else {}))
+    assert await customers(queue, 1) == [1]
+    payload = {"kind": "send", "args": {"customer": 3}}
+    limits = ONE_EACH if own else None
+    run_at = (queue.now + timedelta(minutes=1)).isoformat()
+    await queue.create(A, payload=payload, limits=limits, priority="high", runAt=run_at)
+    clock.advance(seconds=59)
+    assert await queue.states(A) == ["unscheduled"]
+    clock.advance(seconds=1)
+    assert await customers(queue, 1) == [3]
+
+
 async def test_limits_with_another_key_hold_for_what_waits_already(queue: Queue) -> None:
     await jobs(queue, 1, 1, 2)
     await limit(queue, **ONE_EACH)

@@ -87,6 +87,17 @@ HOT: Final[dict[str, Hot]] = {
         {"tasks_pending", "tasks_delayed_in_queue", "task_queues_pkey", "task_lanes_turn"},
         in_order_of="line",  # which the statement itself makes
     ),
+    "TAKE_TURN": Hot(
+        claims.TAKE_TURN,
+        {"task_queue_id": "prov/type3", "now": NOW},
+        {
+            "tasks_pending",
+            "tasks_delayed_in_queue",
+            "sqlite_autoindex_task_queues_1",
+            "sqlite_autoindex_task_lanes_1",
+        },
+        {"tasks_pending", "tasks_delayed_in_queue", "task_queues_pkey", "task_lanes_turn"},
+    ),
     "lanes FILL": Hot(
         lanes.FILL,
         {"filled": '[{"task_queue_id": "prov/type3", "lane": "lane3", "priority": 1, "turn": 1}]'},
@@ -104,8 +115,11 @@ HOT: Final[dict[str, Hot]] = {
     "lanes NEXT_LANES": Hot(
         lanes.NEXT_LANES, {**OF_LANES, "wanted": 32}, {"task_lanes_turn"}, {"task_lanes_turn"}
     ),
-    "lanes FIRST_OF": Hot(
-        lanes.FIRST_OF, {**OF_LANES, "wanted": 8, "lanes": LANES}, {"tasks_in_lane"}, {"tasks_in_lane"}
+    "lanes LOOK_INTO": Hot(
+        lanes.LOOK_INTO,
+        {**OF_LANES, "wanted": 8, "lanes": LANES, "buckets": BUCKETS},
+        {"tasks_in_lane", "sqlite_autoindex_run_slots_1", "sqlite_autoindex_tasks_1"},
+        {"tasks_in_lane", "run_slots_pkey", "tasks_pkey"},
     ),
     "lanes SERVE": Hot(
         lanes.SERVE,
@@ -118,14 +132,14 @@ HOT: Final[dict[str, Hot]] = {
     ),
     "lanes DELETE": Hot(
         lanes.DELETE,
-        {"of_queue": "prov/type3", "lanes": LANES},
+        {"named": '[{"task_queue_id": "prov/type3", "lane": "lane3"}]'},
         {"sqlite_autoindex_task_lanes_1"},
         {"task_lanes_pkey"},
         sorts=True,
     ),
     "lanes DELETE_EMPTY": Hot(
         lanes.DELETE_EMPTY,
-        {**OF_LANES, "lanes": LANES},
+        {**OF_LANES, "named": '[{"task_queue_id": "prov/type3", "lane": "lane3"}]'},
         {"sqlite_autoindex_task_lanes_1", "tasks_in_lane"},
         {"task_lanes_pkey", "tasks_in_lane"},
         sorts=True,
@@ -143,12 +157,6 @@ HOT: Final[dict[str, Hot]] = {
     ),
     "lanes COUNT_RUNNING": Hot(
         lanes.COUNT_RUNNING, {"of_queue": "prov/type3"}, {"tasks_claimed"}, {"tasks_claimed"}
-    ),
-    "lanes HELD": Hot(
-        lanes.HELD,
-        {"of_queue": "prov/type3", "buckets": BUCKETS},
-        {"sqlite_autoindex_run_slots_1", "sqlite_autoindex_tasks_1"},
-        {"run_slots_pkey", "tasks_pkey"},
     ),
     "lanes SWEEP_SLOTS": Hot(
         lanes.SWEEP_SLOTS,
