@@ -19,6 +19,8 @@ from tests.api.running_queue import RunningQueue
 
 Json = dict[str, Any]
 SECONDS: Final = 20.0
+FRAMES: Final = 200
+"""Turns of the event loop in which the frames that were sent are read: they need no network."""
 
 
 class Refused(Exception):
@@ -149,18 +151,13 @@ class AttachedWork(Neighbour):
         return str(reply.json()["status"]["taskId"])
 
     async def settled(self) -> None:
-        """Until everything that fits is handed out, and every answer is written down."""
+        """Until every frame is read, everything that fits handed out, and every answer written down."""
+        for _ in range(FRAMES):
+            await asyncio.sleep(0)
         async with asyncio.timeout(SECONDS):
             while self.gateway.answers.under_way or not self.gateway.settled.is_set():
                 await self.gateway.answers.written()
                 await self.gateway.settled.wait()
-
-    async def answered(self, socket: Socket, frame: Json) -> None:
-        """Send an answer; returns when it is written down."""
-        await self.settled()
-        self.gateway.settled.clear()
-        await socket.send(frame)
-        await self.settled()
 
     async def state(self, task_id: str) -> str:
         return str((await self.queue.status(task_id))["state"])

@@ -55,7 +55,8 @@ class Holder:
     async def end(self, **members: Any) -> None:
         """Answer; returns when that is written down."""
         of_item = {"task_id": self.job_id, "run_id": self.item["run_id"]}
-        await self._work.answered(self.socket, {**of_item, **members})
+        await self.socket.send({**of_item, **members})
+        await self._work.settled()
 
 
 async def handed(jobs: RunningJobs, work: AttachedWork, **definition: Any) -> Holder:
@@ -100,7 +101,8 @@ async def test_the_old_protocol_is_handed_the_same_frame_as_ever(
     socket = await work.attached(TAKES)
     item = await socket.receive()
     assert set(item) == {"task_id", "task_name", "data", "attrs", "run_id", "deadline"}
-    await work.answered(socket, {"task_id": job_id, "result": "done", "data": 1})
+    await socket.send({"task_id": job_id, "result": "done", "data": 1})
+    await work.settled()
     assert await jobs.state(job_id) == "DONE"
 
 
@@ -111,7 +113,8 @@ async def test_the_old_protocol_has_no_reports(jobs: RunningJobs, work: Attached
     await socket.receive()
     holder = {"task_id": job_id, "run_id": 0}
     await socket.send({"kind": "step", **holder, "step": "Extract", "state": "DONE", "id": 1})
-    await work.answered(socket, {"task_id": job_id, "result": "done"})
+    await socket.send({"task_id": job_id, "result": "done"})
+    await work.settled()
     assert socket.silent
     assert (await jobs.steps(job_id))["Extract"] == "SKIPPED"
 
@@ -365,7 +368,8 @@ async def test_the_old_protocol_is_told_nothing_of_a_graceful_cancellation(
     await jobs.cancel(job_id, "graceful")
     await work.gateway.check_once()
     assert socket.silent
-    await work.answered(socket, {"task_id": job_id, "result": "error", "error": "no"})
+    await socket.send({"task_id": job_id, "result": "error", "error": "no"})
+    await work.settled()
     assert await jobs.state(job_id) == "CANCELLED"
 
 

@@ -16,6 +16,9 @@ DEFAULT_CAPACITY: Final = 100
 FRAMES_BESIDE_WORK: Final = 64
 """Frames that may wait for a slow connection beside its items."""
 
+Told = tuple[str, tuple[tuple[str, tuple[str, ...]], ...]]
+"""A name, and a filter."""
+
 
 @dataclass(slots=True)
 class InFlight:
@@ -50,6 +53,8 @@ class Connection:
     capacity: int = DEFAULT_CAPACITY
     described: Sequence[WorkDescription] = ()
     descriptions: Sequence[Description] = ()
+    told: Sequence[Told] = ()
+    """The descriptions as other gateways are told them."""
     draining: bool = False
     in_flight: dict[str, InFlight] = field(default_factory=dict)
     reporting: set[asyncio.Task[None]] = field(default_factory=set)
@@ -70,6 +75,10 @@ class Connection:
         self.descriptions = [
             Description(folded(one.name), {key: frozenset(values) for key, values in one.filter.items()})
             for one in described
+        ]
+        self.told = [
+            (one.name, tuple((key, tuple(sorted(values))) for key, values in sorted(one.filter.items())))
+            for one in self.descriptions
         ]
 
     def send(self, frame: dict[str, Any]) -> None:

@@ -40,7 +40,6 @@ PAGE: Final = 200
 MAX_LOOKED_AT: Final = 10_000
 """Waiting items of a name that one pass looks at."""
 LOOK_AGAIN_SECONDS: Final = 5.0
-PACE_SECONDS: Final = 0.002
 
 
 class Gateway:
@@ -60,6 +59,8 @@ class Gateway:
         self._workers = Workers(self._presence.connections)
         self._watch = Watch(database, self._presence.connections, self.reports, self._forget)
         self._deferred = Deferred()
+        self._left = True
+        """Whether items may wait that somebody who is present takes."""
         self._drains = False
         self._emptied = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -120,11 +121,13 @@ class Gateway:
         await self._presence.attach(connection)
         connection.draining = self._drains
         self._workers.changed()
+        self.stir()
         self._freed(connection)
 
     async def redescribe(self, connection: Connection) -> None:
         """The connection takes other items now, or none; those under way stay."""
         self._workers.changed()
+        self.stir()
         self._freed(connection)
         await self._presence.advertise()
 
@@ -212,26 +215,30 @@ class Gateway:
     # ---- handing out ----------------------------------------------------------------------------------
 
     async def _hand_out(self) -> None:
+        """Hand out until nothing is left to do, then wait for a reason to look again.
+
+        No pause between: what arrives during a pass is what the next one shares a transaction for.
+        """
         self._stirred.clear()
-        if await self.run_once() == 0 and not self._stirred.is_set():
+        dispatched = await self.run_once()
+        if not (dispatched and self._left) and not self._stirred.is_set():
             self.settled.set()
             deferred = DEFERRED_SECONDS if self._deferred else LOOK_AGAIN_SECONDS
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(deferred):
                     await self._stirred.wait()
-            except TimeoutError:
-                pass
-        await asyncio.sleep(PACE_SECONDS)
 
     async def run_once(self) -> int:
         """Hand out what waits and fits; how many items that was. Raises StoreUnavailable."""
+        self._left = True  # until it is known: a slot that becomes free meanwhile is a reason to look again
         now = asyncio.get_running_loop().time()
         choice = Choice(
             self._workers, self._presence.elsewhere, lambda task_id: self._deferred.waited(task_id, now)
         )
         chosen: list[Dispatch] = []
+        left = False
         for name in self._workers.names():
-            await self._choose(name, choice, chosen)
+            left |= await self._choose(name, choice, chosen)
         dispatched: list[Dispatched] = []
         for start in range(0, len(chosen), PAGE):
             dispatched += await self._claim(chosen[start : start + PAGE])
@@ -240,26 +247,33 @@ class Gateway:
         for one in dispatched:
             if one.worker_id not in self.connections:  # it went while its item was claimed
                 await self._give_back(one)
+        self._left = left or len(dispatched) < len(chosen)
         return len(dispatched)
 
     async def _claim(self, chosen: Sequence[Dispatch]) -> list[Dispatched]:
         return await self._database.write(lambda tx: operations.dispatch(tx, chosen, self.name))
 
-    async def _choose(self, name: str, choice: Choice, chosen: list[Dispatch]) -> None:
-        """Find connections for the waiting items of a name, most urgent and oldest first (WC-6)."""
-        place, looked_at = store.Place(), 0
+    async def _choose(self, name: str, choice: Choice, chosen: list[Dispatch]) -> bool:
+        """Find connections for the waiting items of a name, most urgent and oldest first (WC-6).
+
+        Whether some may be left.
+        """
+        place, looked_at, left = store.Place(), 0, False
         now = self._database.clock.now()
         while looked_at < MAX_LOOKED_AT and choice.room(name):
             async with self._database.read() as connection:
                 found, place = await store.waiting(connection, QUEUES + name, place, now, PAGE)
             for task in found:
                 worker_id = choice.worker_for(_waiting(task))
-                if worker_id is not None:
+                if worker_id is None:
+                    left = True
+                else:
                     self._deferred.forget(task.task_id)
                     chosen.append(Dispatch(task.task_id, worker_id))
             looked_at += len(found)
             if len(found) < PAGE:
-                return
+                return left
+        return True
 
     def _deliver(self, one: Dispatched) -> None:
         connection = self.connections.get(one.worker_id)
@@ -319,8 +333,9 @@ class Gateway:
         self._freed(connection)
 
     def _freed(self, connection: Connection) -> None:
-        """A slot is free, or another item fits; a connection that drains and has nothing is done."""
-        self.stir()
+        """A slot is free, for what waits; a connection that drains and has nothing is done."""
+        if self._left:
+            self.stir()
         if connection.draining and not connection.in_flight:
             connection.close(1000, "drained")
 

@@ -45,7 +45,7 @@ class Presence:
             worker_id=connection.worker_id,
             task_name=connection.described[0].name,
         )
-        told = [*self._descriptions(), *_told(connection)]
+        told = self._descriptions(connection)
         await self._database.write(lambda tx: self._tell(tx, told, message))
         self.connections[connection.worker_id] = connection
 
@@ -104,15 +104,8 @@ class Presence:
         await outbox.record(tx, [Outgoing(message, (), (f"worker {message.worker_id}",))])
         tx.announce(TopicStirred(TOPIC))
 
-    def _descriptions(self) -> list[Any]:
-        return [one for connection in self.connections.values() for one in _told(connection)]
-
-
-def _told(connection: Connection) -> list[Any]:
-    """What a connection takes, as others are told it."""
-    if connection.draining:
-        return []
-    return [
-        (one.name, {key: sorted(values) for key, values in one.filter.items()})
-        for one in connection.descriptions
-    ]
+    def _descriptions(self, *further: Connection) -> list[Any]:
+        """What the connections take, each once: thousands may take the same."""
+        present = (one for one in (*self.connections.values(), *further) if not one.draining)
+        distinct = dict.fromkeys(told for connection in present for told in connection.told)
+        return [(name, dict(filter)) for name, filter in distinct]
