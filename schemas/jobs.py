@@ -12,7 +12,7 @@ from schemas.attempts import AttemptError, Count
 from schemas.base import INTEGRAL, Document, Request, Text
 from schemas.durations import Duration
 from schemas.extensions import MAX_ATTEMPTS, Flag, RetryPolicy
-from schemas.ids import TaskGroupId, TaskId, TaskQueueId
+from schemas.ids import TENANT_PATTERN, TaskGroupId, TaskId, TaskQueueId
 from schemas.limits import ConcurrencyLimit
 from schemas.messages import Message
 from schemas.task import (
@@ -44,6 +44,11 @@ MAX_CURSOR: Final = 64 * 1024
 
 JobType = Annotated[str, StringConstraints(strict=True, pattern=f"^(?:{JOB_TYPE_PATTERN})$")]
 EnvId = Annotated[str, StringConstraints(strict=True, pattern=f"^(?:{ENV_ID_PATTERN})$")]
+LockName = Annotated[
+    str,
+    StringConstraints(strict=True, pattern=rf"^{TENANT_PATTERN}:[A-Za-z0-9._/-]+/[^/]+$", max_length=1000),
+]
+"""``tenant:namespace/name`` of a named lock, the name with members of the parameters in braces."""
 StepName = Annotated[str, StringConstraints(strict=True, pattern=f"^(?:{STEP_PATTERN})$")]
 Note = Annotated[str, StringConstraints(strict=True, max_length=1000)]
 """A line for people."""
@@ -99,6 +104,8 @@ class JobTypeDefinition(Request):
     retention: JobRetention | None = None
     unique: Unique | None = None
     concurrency: ConcurrencyLimit | None = None
+    lock: LockName | None = None
+    """What an attempt's worker holds while it works; while another job has it, it snoozes (KV-11)."""
     secret_params: Annotated[
         tuple[Text, ...], Field(max_length=MAX_SECRETS, json_schema_extra=UNIQUE_ITEMS), UNIQUE
     ] = ()

@@ -51,6 +51,7 @@ def definition_of(job_type: type[Job]) -> JobTypeDefinition:
         "retention": None if options.retention is None else _retention(options.retention),
         "unique": asked.get("unique"),
         "concurrency": asked.get("limits", {}).get("concurrency"),
+        "lock": options.lock,
         "aliases": list(job_type.aliases),
     }
     return JobTypeDefinition.model_validate(

@@ -93,6 +93,7 @@ async def test_workers_of_a_type_are_counted(jobs: RunningJobs) -> None:
         ({"paramsSchema": {"properties": {"a": {"pattern": "(?=a)("}}}}, "/paramsSchema"),
         ({"secretParams": ["password"]}, "/secretParams"),
         ({"aliases": ["FILE_ETL"]}, "/aliases"),
+        ({"lock": "file-{fileId}"}, "/lock"),
         ({"steps": [{"name": "Load"}, {"name": "Load"}]}, "steps"),
         ({"stepOrder": "backwards"}, "/stepOrder"),
         ({"defaults": {"maxAttempts": 25}}, "the deadline is 1 day"),

@@ -9,6 +9,7 @@ from schemas.jobs import JobResponse
 from taskbus import testing
 from taskbus.errors import InputValidationError
 from taskbus.jobs import Job, JobOptions, Run, Step, Worker, fixed
+from taskbus.jobs.typed import definition_of
 
 
 class FileEtl(Job, kind="FILE_ETL", aliases=("LoadFile",)):
@@ -50,6 +51,14 @@ async def test_a_class_is_a_type() -> None:
         assert (definition.defaults.max_attempts, definition.resumable) == (3, True)
         assert "WEBAPI_SYNC" in await bus.jobs.catalogue()
         assert "FILE_ETL" in [one.type async for one in bus.jobs.job_types()]
+
+
+def test_a_type_says_which_lock_its_jobs_hold() -> None:
+    class Refresh(Job):
+        view: str
+        options = JobOptions(lock="acme:locks/view-{view}")
+
+    assert definition_of(Refresh).lock == "acme:locks/view-{view}"
 
 
 async def test_a_job_is_done_step_by_step() -> None:
