@@ -19,6 +19,7 @@ from schemas.queue import (
     TaskClaimRequest,
     TaskExceptionRequest,
 )
+from schemas.triggers import CreateTriggerRequest
 from schemas.worksets import (
     AckRequest,
     AddMembersRequest,
@@ -29,6 +30,7 @@ from schemas.worksets import (
 )
 
 NAMESPACE: Final = ("acme", "sim")
+TRIGGER_GROUP: Final = "sim"
 UNAVAILABLE: Final = "unavailable"
 
 
@@ -49,11 +51,20 @@ class Request:
     set_name: str | None = None
     lease_id: str | None = None
     key: str | None = None
+    trigger_id: str | None = None
     body: dict[str, Any] = field(default_factory=dict)
     """What the call says besides, as on the wire."""
 
     def __str__(self) -> str:
-        about = (self.task_id or self.group_id or self.queue_id or self.lease_id or self.set_name or "")[:6]
+        about = (
+            self.task_id
+            or self.group_id
+            or self.queue_id
+            or self.lease_id
+            or self.set_name
+            or self.trigger_id
+            or ""
+        )[:6]
         known = (self.run_id, self.worker, self.word, self.key, self.body or None)
         parts = (about, *(part for part in known if part is not None))
         return f"{self.method}({', '.join(map(str, parts))})"
@@ -105,6 +116,8 @@ def _call(request: Request, gone: Callable[[], Awaitable[object]]) -> Call[Any]:
         "set": request.set_name,
         "leaseId": request.lease_id,
         "key": request.key,
+        "triggerGroup": None if request.trigger_id is None else TRIGGER_GROUP,
+        "triggerId": request.trigger_id,
     }
     return Call(
         endpoint=cast(Any, SimpleNamespace(scopes=None)),
@@ -131,6 +144,7 @@ _SHAPES: Final[dict[str, Any]] = {
     "nack": NackRequest,
     "extend": ExtendRequest,
     "put_value": PutValueRequest,
+    "create_trigger": CreateTriggerRequest,
 }
 
 
@@ -152,7 +166,7 @@ def _body(request: Request) -> Any:
             "snooze_run" | "cancel_run" | "add_members" | "pop_members" | "ack" | "nack" | "extend" as method
         ):
             return _SHAPES[method].model_validate(request.body)
-        case "configure_set" | "put_value" as method:
+        case "configure_set" | "put_value" | "create_trigger" as method:
             return _SHAPES[method].model_validate(request.body)
         case "report_exception":
             return TaskExceptionRequest.model_validate({"reason": request.word})

@@ -32,6 +32,7 @@ class Clients:
         self._send = send
         self._definitions: dict[int, dict[str, Any]] = {}
         self._versions: dict[str, int] = {}
+        self._triggers: dict[str, dict[str, Any]] = {}
 
     def act(self, action: Action) -> bool:
         """Do it, if it is a client's action; whether it was."""
@@ -52,6 +53,8 @@ class Clients:
                 self._fill(facts)
             case "consume":
                 self._consume(facts)
+            case "trigger call":
+                self._trigger(facts)
             case "value call":
                 self._value(facts)
             case _:
@@ -71,6 +74,11 @@ class Clients:
             conduct = ((0.1, "ack", {"some": False}),)
             self._consume({"limit": 32, "mode": "ack-batch", "ttl": 30_000, "wait": 0, "leaves": 0.0,
                            "conduct": conduct})  # fmt: skip
+
+    def delete_triggers(self) -> None:
+        """Let nothing start by itself any more."""
+        for trigger_id in sorted(self._triggers):
+            self._send(Request("delete_trigger", trigger_id=trigger_id))
 
     # ---- tasks ----------------------------------------------------------------------------------------
 
@@ -212,6 +220,45 @@ class Clients:
                 self._versions[key] = reply.body["version"]
 
         self._send(Request(facts["method"], key=key, body=body), written)
+
+    # ---- triggers -------------------------------------------------------------------------------------
+
+    def _trigger(self, facts: dict[str, Any]) -> None:
+        trigger_id = facts["trigger"]
+        if facts["method"] != "create_trigger":
+            self._send(Request(facts["method"], trigger_id=trigger_id))
+            return
+        body = self._triggers.setdefault(trigger_id, self._trigger_definition(facts))
+        self._send(Request("create_trigger", trigger_id=trigger_id, body=body))
+
+    def _trigger_definition(self, facts: dict[str, Any]) -> dict[str, Any]:
+        interval: dict[str, Any] = {"duration": facts["duration"], "immediate": facts["immediate"]}
+        if facts["spread"]:
+            interval["randomOffset"] = facts["spread"]
+        if facts["size"] is not None:
+            interval["window"] = {"size": facts["size"], "offset": facts["delay"]}
+            if facts["start"] is not None:
+                start = {"startTime": self._in(facts["start"])}
+                interval["window"] |= {"start": start, "catchUp": facts["catch_up"]}
+        task = {
+            "taskQueueId": facts["queue"],
+            "schedulerId": "sim",
+            "dependencies": [],
+            "requires": "all-completed",
+            "priority": "lowest",
+            "retries": 1,
+            "deadline": self._in(facts["deadline"]),
+            "expires": self._in(facts["deadline"] + 86_400),
+            "payload": {},
+            "metadata": {"name": "n", "description": "d", "owner": "o", "source": "https://example.com"},
+        }
+        return {
+            "interval": interval,
+            "misfire": facts["misfire"],
+            "overlap": facts["overlap"],
+            "retry": {"retries": facts["retries"]},
+            "task": task,
+        }
 
     def _in(self, seconds: float) -> str:
         """The time so long from now."""

@@ -109,8 +109,9 @@ class Commits:
                 definition = call.request.definition
                 break
         else:
+            definition = self._history.fired.get(task_id)
+        if definition is None:
             raise Violation(f"{task_id}: exists, and nobody creates it")
-        assert definition is not None
         waits = set()
         for needed in definition["dependencies"]:
             if needed in self._unexplained and needed not in self._history.lives:

@@ -152,6 +152,8 @@ def _about(delivery: Delivery) -> str:
             return f"queue {body['taskQueueId']}"
         case "workset-member-dead":
             return f"member {body['memberId']}"
+        case "trigger-blocked":
+            return f"trigger {body['triggerId']}"
         case "kv-changed":
             return f"key {body['key']}"
     return body["status"]["taskId"] if "status" in body else of_group(body["taskGroupId"])

@@ -98,6 +98,8 @@ class History:
         """Task queues that are known, and how they were paused."""
         self.announced: dict[str, list[str]] = defaultdict(list)
         """What is to be told of other things than tasks, in order: by what it is about."""
+        self.fired: dict[str, dict[str, Any]] = {}
+        """Definitions of the tasks that triggers make, by id."""
         self.owed: list[tuple[str, str, str | None]] = []
         """Messages that answered calls have promised: exchange, task or group, priority."""
         self.ends: list[tuple[str, str]] = []
@@ -138,7 +140,9 @@ class History:
 
 
 def about(request: Request) -> str:
-    """What it is about: a task, a group, a task queue, or the only set and the only namespace there is."""
+    """What it is about: a task, a group, a task queue, or triggers, the only set and the only namespace."""
+    if request.trigger_id:
+        return "trigger"
     if request.set_name or request.lease_id:
         return "set"
     return request.task_id or request.group_id or request.queue_id or ("key" if request.key else "")

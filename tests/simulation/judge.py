@@ -10,6 +10,7 @@ from tests.simulation.deliveries import Deliveries, first_copies
 from tests.simulation.history import History, Open, Violation, about
 from tests.simulation.model import Model
 from tests.simulation.replies import Replies
+from tests.simulation.triggers import Triggers
 from tests.simulation.values import Values
 from tests.simulation.worksets import Worksets
 
@@ -25,11 +26,16 @@ class Judge:
         self.replies = Replies(self.history)
         self.worksets = Worksets(self.history, raw)
         self.values = Values(self.history, raw)
+        self.triggers = Triggers(self.history, raw)
         self._deliveries = Deliveries(self.history)
 
     def committed(self, now: int) -> None:
         """What a process has committed."""
+        if "trigger" in self.history.open:
+            self.triggers.look()
         self.commits.committed(now)
+        if "trigger" in self.history.open:
+            self.triggers.committed(now)
         if "set" in self.history.open:
             self.worksets.committed(now)
         if "key" in self.history.open:
@@ -42,6 +48,8 @@ class Judge:
                 pass
             elif about(call.request) == "set":
                 self.worksets.answered(call, reply)
+            elif about(call.request) == "trigger":
+                self.triggers.answered(call, reply)
             elif about(call.request) == "key":
                 self.values.answered(call, reply)
             else:

@@ -2,7 +2,7 @@
 
 import base64
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Final
 
@@ -17,6 +17,8 @@ ENDINGS: Final = (
 )  # fmt: skip
 TRYING: Final = ("failed", "failed", "failed", "snooze", "snooze", "completed", "cancel")
 """Of workers that are not done at once."""
+DOING: Final = ("completed", "completed", "completed", "failed", "malformed-payload")
+"""Of workers that are done soon."""
 REFUSALS: Final = ("begin", "statement", "commit", "after commit")
 FAULTS: Final = (
     "crash", "crash", "crash at point", "freeze", "broker away", "broker cut", "nacks", "database refuses",
@@ -37,6 +39,7 @@ FAILURES: Final[tuple[dict[str, Any], ...]] = (
     {}, {}, {"error": "wrong"}, {"error": "wrong", "retry": False}, {"retryIn": 7}, {"retryIn": -5},
 )  # fmt: skip
 MEMBERS: Final = ("m0", "m1", "m2", "m3", "m4", "m5")
+TRIGGERS: Final = ("t0", "t1", "t2")
 KEYS: Final = ("k0", "k1", "k2")
 LIFE_SECONDS: Final = 150.0
 
@@ -71,7 +74,8 @@ def slug(random: Random) -> str:
 def plan_of(seed: int, *, extended: float = 0.25) -> Plan:
     """The life of this seed. Lives differ in what they are rich in: some are calm and some are not.
 
-    ``extended``: the share of lives with pauses, sets and values each; twice as many tasks have wishes.
+    ``extended``: the share of lives with pauses, sets, values and triggers each; twice as many tasks
+    have wishes.
     """
     random = Random(seed)
     tasks = random.randint(2, 8)
@@ -85,10 +89,19 @@ def plan_of(seed: int, *, extended: float = 0.25) -> Plan:
     actions += _pauses(random) if random.random() < extended else []
     actions += _worksets(random) if random.random() < extended else []
     actions += [_value(random) for _ in range(15)] if random.random() < extended else []
+    actions += _triggers(random) if random.random() < extended else []
     faults = random.choice((0, 2, 5, 12))
     actions += [_fault(random, random.choice(actions).at) for _ in range(faults)]
     processes = random.choice((1, 1, 2, 3))
     return Plan(seed, tuple(sorted(actions, key=lambda action: action.at)), processes)
+
+
+def triggers_alone(seed: int) -> Plan:
+    """A life that has nothing but triggers and faults."""
+    random = Random(seed)
+    actions = _triggers(random)
+    actions += [_fault(random, random.choice(actions).at) for _ in range(random.choice((0, 2, 5)))]
+    return Plan(seed, tuple(sorted(actions, key=lambda action: action.at)), random.choice((1, 1, 2)))
 
 
 def _moment(random: Random) -> float:
@@ -238,6 +251,44 @@ def _value(random: Random) -> Action:
         facts |= {"value": random.randrange(10**6), "ttl": random.choice((None, None, 5, 40))}
         facts["version"] = random.choice((None, None, 0, "last"))
     return Action(_moment(random), "value call", facts)
+
+
+def _triggers(random: Random) -> list[Action]:
+    """Triggers by the clock, workers for their tasks, and owners who pause and resume them."""
+    actions = []
+    for name in TRIGGERS[: random.randint(1, 3)]:
+        facts = {"method": "create_trigger", "trigger": name, **_trigger(random)}
+        actions += [Action(random.choice((0.3, 0.3, 20.0)), "trigger call", facts)]
+        for _ in range(random.choice((0, 0, 1, 3))):
+            at = _moment(random)
+            for method, later in (("pause", 0.0), ("resume", random.choice((0.01, 3.0, 25.0, 45.0)))):
+                facts = {"method": f"{method}_trigger", "trigger": name}
+                actions.append(Action(at + later, "trigger call", facts))
+    for number in range(25):
+        actions.append(
+            replace(_work(random, random.choice((ENDINGS, DOING))), at=5.0 * (number + random.random()))
+        )
+    return actions
+
+
+def _trigger(random: Random) -> dict[str, Any]:
+    duration = random.choice((10, 10, 25))
+    kind = random.choice(("none", "free", "gapless", "gapless"))
+    catch_up = random.choice((1, 1, 3))
+    return {
+        "duration": duration,
+        "immediate": random.random() < 0.2,
+        "spread": random.choice((0, 0, 4)),
+        "size": None if kind == "none" else duration * random.choice((1, 2)),
+        "delay": random.choice((0, 0, 3)),
+        "start": random.choice((-60.0, -7.0, 0.0, 30.0)) if kind == "gapless" else None,
+        "catch_up": catch_up,
+        "misfire": random.choice(("one", "skip", "all") if catch_up == 1 else ("one", "skip")),
+        "overlap": random.choice(("allow", "allow", "skip", "queue-one")),
+        "retries": random.choice((0, 1, 5)),
+        "queue": random.choice(QUEUES),
+        "deadline": random.choice((100, 300, 300)),
+    }
 
 
 def _fault(random: Random, busy: float) -> Action:

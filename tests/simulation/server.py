@@ -11,10 +11,14 @@ from queue_service.api.search_api import SearchApi
 from queue_service.auth.temporary import Issuer
 from queue_service.clock import Clock
 from queue_service.core.limits import Limits
+from queue_service.features.firing.task_maker import TaskMaker
 from queue_service.features.kv.api import KvApi
 from queue_service.features.kv.loops import KvLoops
 from queue_service.features.kv.pop_desk import PopDesk
 from queue_service.features.kv.workset_api import WorksetApi
+from queue_service.features.triggers.api import TriggersApi
+from queue_service.features.triggers.clock import Clock as TriggerClock
+from queue_service.features.triggers.firing import TriggerFiring
 from queue_service.loops.outbox_relay import OutboxRelay
 from queue_service.loops.schedule import Loops, idle
 from queue_service.service import FOLLOWERS, SWEEPS
@@ -38,8 +42,8 @@ LONG_POLL: Final = 20.0
 class Server:
     """A process. ``kill`` takes everything from it but what it has committed.
 
-    ``jitter`` gives numbers between 0 and 1. ``tell_others`` passes its signals on to the processes that
-    share the database; None when it is alone.
+    ``jitter`` gives numbers between 0 and 1, ``new_id`` ids for tasks of triggers. ``tell_others`` passes its
+    signals on to the processes that share the database; None when it is alone.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Server:
         clock: Clock,
         unexpected: Callable[[BaseException], None],
         jitter: Callable[[], float],
+        new_id: Callable[[], str],
         tell_others: "Callable[[Server, Signal], None] | None" = None,
     ) -> None:
         self.name = name
@@ -60,6 +65,7 @@ class Server:
         self._clock = clock
         self._unexpected = unexpected
         self._jitter = jitter
+        self._new_id = new_id
         self._tell_others = tell_others
         self._database: Database | None = None
         self._hearing = False
@@ -70,6 +76,8 @@ class Server:
         database.is_sqlite = self._tell_others is None  # what is shared is treated as PostgreSQL
         api = QueueApi(database, self._clock, LIMITS, ISSUER, long_poll=LONG_POLL, jitter=self._jitter)
         kv_loops = KvLoops(database)
+        no_sandbox = cast(Any, None)  # what there is to render is plain
+        firing = TriggerFiring(database, TaskMaker(database, LIMITS, no_sandbox, unrestricted=True))
         self.handlers = (
             api,
             AttemptApi(database, api.report),
@@ -77,6 +85,7 @@ class Server:
             SearchApi(database),
             KvApi(database, self._clock),
             WorksetApi(database, self._clock, PopDesk(database, kv_loops.deaths.nudge_at)),
+            TriggersApi(database, firing, no_sandbox, self._new_id, self._jitter),
         )
         loops = Loops(database, LIMITS, MemoryBlobs(), followers=FOLLOWERS, sweeps=SWEEPS)
         publisher = SimulatedPublisher(self._broker, self.loop)
@@ -95,7 +104,7 @@ class Server:
         database.subscribe(loops.on_signal)
         relay.start()
         loops.start()
-        for loop in kv_loops.every:
+        for loop in (*kv_loops.every, TriggerClock(database, firing, self._new_id).loop):
             loop.start()
 
     def hear(self, signal: Signal) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from tests.simulation.broker import Delivery
-from tests.simulation.calls import Reply
+from tests.simulation.calls import NAMESPACE, Reply
 from tests.simulation.history import History, Open, Violation
 from tests.simulation.model import CONFLICT, NOT_FOUND
 
-ENTRIES: Final = "SELECT key, value, version, expires FROM kv_entries"
+ENTRIES: Final = "SELECT key, value, version, expires FROM kv_entries WHERE namespace = 'acme:sim'"
 
 
 class Entry(NamedTuple):
@@ -112,7 +112,7 @@ class Values:
         last: dict[str, int] = defaultdict(int)
         told = set()
         for delivery in deliveries:
-            if delivery.exchange != "kv-changed":
+            if delivery.exchange != "kv-changed" or delivery.body["tenant"] != NAMESPACE[0]:
                 continue
             key, version, op = (delivery.body[name] for name in ("key", "entryVersion", "op"))
             told.add((key, version))

@@ -158,6 +158,10 @@ class World:
         for member_id, member in self.judge.worksets.members.items():
             if not member.dead and member.free_at < now - 5000:
                 judge.violated(f"{member_id} is free, and no consumer can get it")
+        for stuck in self.judge.triggers.stuck(now - 5000):
+            judge.violated(stuck)
+        self._clients.delete_triggers()
+        self._pass(5.0)
         last = max((ms(life.definition["deadline"]) for life in judge.lives.values()), default=now)
         end = self.scheduler.now + max(last - now + NUMBERS.deadline_delay, 0) / 1000 + RECOVERY_SECONDS
         while self.scheduler.now < end and not judge.violations and self._something_open():
@@ -190,6 +194,7 @@ class World:
                 self.clock,
                 self._unexpected,
                 self.random.random,
+                partial(slug, self.random),
                 self._tell_others if len(self.servers) > 1 else None,
             )
 
