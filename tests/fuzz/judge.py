@@ -27,7 +27,7 @@ _CHECKS: Final = [
 _BLOB_CODES: Final = {403: "AuthenticationFailed", 408: "InputError", 411: "InputError", 416: "InputError"}
 _FOOTER: Final = re.compile(r"\n\n---\n\n\* method: .*\n\* errorCode: .*\n\* statusCode: .*\n\* time: .*")
 _OF_TASKCLUSTER: Final = {
-    endpoint.name
+    f"{api.service}.{endpoint.name}"
     for api in APIS
     if api.service in ("auth", "hooks", "index", "object", "purge-cache", "queue")
     for endpoint in api.published
@@ -56,14 +56,14 @@ def judge(case: Case, request: Request, reply: Reply, root_url: str) -> None:
             "; ".join(f"{failure.title}: {failure.message}" for failure in failures.exceptions)
         ) from None
     if reply.status >= 400:
-        _refusal(reply, case.operation.definition.raw["operationId"].partition(".")[2])
+        _refusal(reply, case.operation.definition.raw["operationId"])
 
 
 def judge_blob(request: Request, reply: Reply) -> None:
     """The same for the bytes of artifacts, which no document describes. Raises Violation."""
     _no_failure(reply)
     if reply.status >= 400 and reply.body and reply.body != b'{"error": "Not found"}':
-        _refusal(reply, "uploadBlob" if request.method == "PUT" else "downloadBlob", _BLOB_CODES)
+        _refusal(reply, "blobs.uploadBlob" if request.method == "PUT" else "blobs.downloadBlob", _BLOB_CODES)
 
 
 def _no_failure(reply: Reply) -> None:
@@ -88,12 +88,13 @@ def _unroutable(request: Request, reply: Reply) -> bool:
     return True
 
 
-def _refusal(reply: Reply, method: str, codes: dict[int, str] | None = None) -> None:
+def _refusal(reply: Reply, operation: str, codes: dict[int, str] | None = None) -> None:
+    """``operation``: its service and its name, as the index has a ``deleteTask``, too."""
     body: Any = reply.json()
     if reply.status == 424:
         return  # the artifact is an error; its document is the answer
     members = {"code", "message", "requestInfo"}
-    further: set[str] = set() if method in _OF_TASKCLUSTER else {"details"}
+    further: set[str] = set() if operation in _OF_TASKCLUSTER else {"details"}
     if not (isinstance(body, dict) and members <= body.keys() <= members | further):
         raise Violation(f"not the shape of a refusal: {reply.body[:500]!r}")
     if ERROR_STATUS.get(body["code"]) != reply.status and (codes or {}).get(reply.status) != body["code"]:
@@ -101,8 +102,8 @@ def _refusal(reply: Reply, method: str, codes: dict[int, str] | None = None) -> 
     if not isinstance(body.get("details", {}), dict):
         raise Violation(f"details are no object: {body['details']!r}")
     info = body["requestInfo"]
-    if set(info) != {"method", "params", "payload", "time"} or info["method"] != method:
-        raise Violation(f"requestInfo of {method} is {info}")
+    if set(info) != {"method", "params", "payload", "time"} or info["method"] != operation.partition(".")[2]:
+        raise Violation(f"requestInfo of {operation} is {info}")
     if _FOOTER.search(body["message"]) is None:
         raise Violation(f"no footer: {body['message'][-300:]}")
     if (reply.status == 401) != (reply.headers.get("www-authenticate") == ["hawk"]):
