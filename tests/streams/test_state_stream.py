@@ -31,9 +31,9 @@ def states_of(jobs: RunningJobs) -> StateStreams:
     return states
 
 
-async def ready(reader: Reader) -> Received:
+async def begun(reader: Reader) -> Received:
     event = await reader.event()
-    assert event.kind == "ready"
+    assert event.kind == "snapshot"
     return event
 
 
@@ -46,7 +46,7 @@ async def told(reader: Reader, count: int) -> list[tuple[str, str]]:
 async def test_the_states_of_all_jobs_are_told(jobs: RunningJobs) -> None:
     await jobs.register()
     async with watch(jobs) as reader:
-        assert (await ready(reader)).data == {"reset": False}
+        assert (await begun(reader)).data == {"reset": False}
         first, second = await jobs.submit(), await jobs.submit()
         await jobs.cancel(first)
         assert await told(reader, 3) == [(first, "PENDING"), (second, "PENDING"), (first, "CANCELLED")]
@@ -56,7 +56,7 @@ async def test_a_dashboard_chooses_type_and_state(jobs: RunningJobs) -> None:
     await jobs.register()
     await jobs.register("OTHER")
     async with watch(jobs, "?type=FILE_ETL&state=CANCELLED") as reader:
-        await ready(reader)
+        await begun(reader)
         other = await jobs.submit(type="OTHER")
         job_id = await jobs.submit()
         await jobs.cancel(other)
@@ -67,20 +67,18 @@ async def test_a_dashboard_chooses_type_and_state(jobs: RunningJobs) -> None:
 async def test_a_dashboard_goes_on_where_it_was(jobs: RunningJobs) -> None:
     await jobs.register()
     async with watch(jobs) as reader:
-        last = (await ready(reader)).id
+        last = (await begun(reader)).id
     first, second = await jobs.submit(), await jobs.submit()
     async with watch(jobs, last=last) as reader:
-        await ready(reader)
         assert await told(reader, 1) == [(first, "PENDING")]
     async with watch(jobs, last=reader.last_id) as reader:
-        await ready(reader)
         assert await told(reader, 1) == [(second, "PENDING")]
 
 
 @pytest.mark.parametrize("last", ["99999", "no-number"])
 async def test_a_position_that_is_not_there_is_said(jobs: RunningJobs, last: str) -> None:
     async with watch(jobs, last=last) as reader:
-        assert (await ready(reader)).data == {"reset": True}
+        assert (await begun(reader)).data == {"reset": True}
 
 
 @pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
@@ -94,7 +92,7 @@ async def test_an_event_that_becomes_visible_late_is_told_and_never_skipped(
         await event_store.append(tx, [NewEvent(job_id, "state", {"state": "DONE"}, "FILE_ETL", "DONE")])
 
     async with watch(jobs) as reader:
-        await ready(reader)
+        await begun(reader)
         async with other.queue.database.driver.transaction() as connection:
             tx = Tx(connection, jobs.queue.clock.now(), other.queue.database, {})
             await append(tx, "early")
@@ -104,5 +102,4 @@ async def test_an_event_that_becomes_visible_late_is_told_and_never_skipped(
         await states_of(jobs).run_once()
         assert await told(reader, 1) == [("early", "DONE")]
     async with watch(jobs, last=cut) as again:
-        await ready(again)
         assert await told(again, 2) == [("early", "DONE"), ("late", "DONE")]

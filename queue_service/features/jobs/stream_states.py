@@ -93,16 +93,16 @@ class StateStreams:
         known = last_id is not None and last_id.isascii() and last_id.isdigit() and int(last_id) <= last
         feed = Feed(int(last_id) if known and last_id is not None else last)
         seconds = min(LONGEST_SECONDS, (expires - self._database.clock.now()).total_seconds())
-        reset = last_id is not None and not known
-        return Stream(self._batches(feed, wanted, seconds, reset=reset), feed.end)
+        start = () if known else (_start(feed.after, reset=last_id is not None),)
+        return Stream(self._batches(feed, wanted, seconds, start), feed.end)
 
     async def _batches(
-        self, feed: Feed, wanted: Wanted, seconds: float, *, reset: bool
+        self, feed: Feed, wanted: Wanted, seconds: float, start: Sequence[Event]
     ) -> AsyncGenerator[Sequence[Event], None]:
         timer = asyncio.get_running_loop().call_later(max(seconds, 0.0), feed.end)
         self._feeds.add(feed)
         try:
-            yield (Event(str(feed.after), "ready", to_json({"reset": reset})),)
+            yield start
             while not feed.ended and feed not in self._joined:
                 async with self._database.read() as connection:
                     found = await event_store.states_after(connection, feed.after, PAGE)
@@ -182,6 +182,11 @@ class StateStreams:
     def _on_signal(self, signal: Signal) -> None:
         if isinstance(signal, TopicStirred) and signal.topic == event_store.TOPIC:
             self._stirred.set()
+
+
+def _start(position: int, *, reset: bool) -> Event:
+    """The first event of a dashboard that does not go on somewhere: there is no state of all jobs to show."""
+    return Event(str(position), "snapshot", to_json({"reset": reset}))
 
 
 def _told(one: JobEvent, id: int) -> Event:
