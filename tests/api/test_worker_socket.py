@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from queue_service.features.worker_socket import operations, store
 from tests.api.attached import AttachedWork, Refused, Socket, attached_work
 from tests.api.manual_clock import ManualClock
 from tests.api.running_queue import RunningQueue
@@ -261,6 +262,26 @@ async def test_a_full_tier_waits_unless_the_item_may_spill_over(work: AttachedWo
     await general.hang_up()
 
 
+async def test_a_free_slot_that_nothing_waits_for_is_no_reason_to_look(
+    work: AttachedWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    socket = await work.attached(TAG)
+    task_id = await work.create()
+    await socket.receive()
+    await work.settled()
+    looks: list[None] = []
+
+    async def look() -> int:
+        looks.append(None)
+        return 0
+
+    monkeypatch.setattr(work.gateway, "run_once", look)
+    await socket.send({"task_id": task_id, "result": "done"})
+    await work.settled()
+    assert await work.state(task_id) == "completed"
+    assert looks == []
+
+
 async def test_an_item_that_nobody_takes_blocks_no_other(work: AttachedWork) -> None:
     await work.create(attrs={"cloud": "azure"}, priority="high")
     task_id = await work.create(attrs={"cloud": "aws"})
@@ -347,8 +368,6 @@ async def test_an_item_without_retries_ends_with_its_worker(work: AttachedWork) 
 async def test_the_items_of_a_gateway_that_is_gone_are_taken_over(
     work: AttachedWork, queue: RunningQueue, clock: ManualClock
 ) -> None:
-    from queue_service.features.worker_socket import operations
-
     socket = await work.attached(TAG)
     task_id = await work.create(timeout=3600)
     await socket.receive()
@@ -357,6 +376,18 @@ async def test_the_items_of_a_gateway_that_is_gone_are_taken_over(
     assert await queue.database.write(operations.take_over) == 1
     assert (await queue.run(task_id, 0))["reasonResolved"] == "worker-shutdown"
     await socket.hang_up()
+
+
+async def test_other_gateways_are_told_equal_descriptions_once(
+    work: AttachedWork, queue: RunningQueue, clock: ManualClock
+) -> None:
+    filtered = {**TAG, "filter": {"cloud": ["gcp", "aws"]}}
+    sockets = [await work.attached(TAG), await work.attached(filtered), await work.attached(TAG)]
+    async with queue.database.read() as connection:
+        told = await store.others(connection, "another gateway", clock.now())
+    assert told == [["tag", {}], ["tag", {"cloud": ["aws", "gcp"]}]]
+    for socket in sockets:
+        await socket.hang_up()
 
 
 async def test_attaching_and_detaching_is_told(work: AttachedWork, queue: RunningQueue) -> None:
