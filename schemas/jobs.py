@@ -68,13 +68,16 @@ class StepDefinition(Request):
 
 
 class JobDefaults(Request):
-    """What a submission need not say. ``timeout``: of an attempt; ``deadline``: from the start of the job."""
+    """What a submission need not say.
+
+    ``timeout``: of an attempt, -1 for none (H-1); ``deadline``: from the start of the job.
+    """
 
     priority: Priority | None = None
     retries: Retries | None = None
     max_attempts: Annotated[int, Field(ge=1, le=MAX_ATTEMPTS), INTEGRAL] | None = None
     retry_policy: RetryPolicy | None = None
-    timeout: Duration | None = None
+    timeout: Duration | Literal[-1] | None = None
     deadline: Duration | None = None
 
 

@@ -145,9 +145,10 @@ class Executor:
         return handling.result()
 
     def _limit_of(self, timeout: Duration | None, of_job: float | None) -> float | None:
-        if timeout is None:
-            return self._timeout if of_job is None else of_job
-        return None if timeout == UNLIMITED else parse_duration(timeout).total_seconds()
+        wanted = of_job if timeout is None else timeout
+        if wanted is None:
+            return self._timeout
+        return None if wanted == UNLIMITED else parse_duration(wanted).total_seconds()
 
     async def _ends_within(self, seconds: float | None, handling: asyncio.Future[Any]) -> bool:
         if seconds is None:

@@ -9,7 +9,7 @@ from pydantic import SecretBytes, SecretStr
 from schemas.jobs import JobTypeDefinition, SubmitJobRequest
 from schemas.task import Priority
 from taskbus.jobs.job import Job
-from taskbus.jobs.options import UNLIMITED, Retention, Step
+from taskbus.jobs.options import Retention, Step
 
 
 class SubmitOptions(TypedDict, total=False):
@@ -32,12 +32,11 @@ def definition_of(job_type: type[Job]) -> JobTypeDefinition:
     """The definition of a class of jobs, to be registered. Its docstring is the description."""
     options = job_type.options
     asked = options.extensions
-    timeout = options.timeout
     defaults = {
         "priority": options.level,
         "maxAttempts": options.max_attempts,
         "retryPolicy": asked.get("retryPolicy"),
-        "timeout": None if timeout == UNLIMITED else timeout,
+        "timeout": options.timeout,
         "deadline": options.deadline,
     }
     members = {

@@ -111,7 +111,8 @@ def _task_of(
     deadline = start + ((defaults and defaults.deadline) or DEADLINE)
     payload: JsonObject = {"kind": type.name, "args": params}
     if defaults is not None and defaults.timeout is not None:
-        payload["timeout"] = defaults.timeout.total_seconds()
+        timeout = defaults.timeout
+        payload["timeout"] = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     unique = request.unique or definition.unique
     members = {
         "taskQueueId": definition.task_queue_id,

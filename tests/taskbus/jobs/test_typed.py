@@ -207,7 +207,8 @@ async def test_the_same_handler_works_on_jobs_without_a_type() -> None:
         assert await bus.state(inserted.task_id) == "completed"
 
 
-async def test_the_job_itself_says_how_long_an_attempt_may_take() -> None:
+@pytest.mark.parametrize(("timeout", "known"), [("90s", 90), (-1, -1)])
+async def test_the_job_itself_says_how_long_an_attempt_may_take(timeout: str | int, known: int) -> None:
     class Slow(Job):
         options = JobOptions(queue="jobs/slow")
 
@@ -219,10 +220,10 @@ async def test_the_job_itself_says_how_long_an_attempt_may_take() -> None:
         seen.append(run.timeout)
 
     async with testing.bus(worker) as bus:
-        await bus.jobs.register_type("Slow", {"taskQueueId": "jobs/slow", "defaults": {"timeout": "90s"}})
+        await bus.jobs.register_type("Slow", {"taskQueueId": "jobs/slow", "defaults": {"timeout": timeout}})
         await bus.submit(Slow())
         await bus.run_until_idle()
-    assert seen == [90]
+    assert seen == [known]
 
 
 async def test_parameters_that_do_not_fit_are_told_with_their_places() -> None:
