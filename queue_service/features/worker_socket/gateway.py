@@ -57,7 +57,7 @@ class Gateway:
         self._stirred = asyncio.Event()
         self._presence = Presence(database, gateway)
         self._workers = Workers(self._presence.connections)
-        self._watch = Watch(database, self._presence.connections, self.reports, self._forget)
+        self._watch = Watch(database, self.reports, self._forget)
         self._deferred = Deferred()
         self._left = True
         """Whether items may wait that somebody who is present takes."""
@@ -300,11 +300,12 @@ class Gateway:
             "run_id": item.run_id,
             "deadline": format_time(item.taken_until),
         }
-        if one.job is not None and connection.protocol == V2:
+        if connection.protocol == V2:
             item.job = one.job
-            self._watch.begin(connection, item)
+        self._watch.begin(connection, item)
+        if item.job is not None:
             try:
-                frame |= job_members(one.job, one.terms.params, self._secrets)
+                frame |= job_members(item.job, one.terms.params, self._secrets)
             except (QueueError, NoSecretKey) as error:
                 self.failed(connection, item, str(error))
                 return

@@ -1,7 +1,7 @@
 """What connections have, compared with the queue: items that ended elsewhere, jobs to be cancelled (K-2)."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from queue_service.core.task import Task
@@ -19,6 +19,7 @@ CHECK_SECONDS: Final = 1.0
 PACE_SECONDS: Final = 0.02
 """Between two looks at typed jobs of which something was told."""
 
+Held = tuple[Connection, InFlight]
 Forget = Callable[[Connection, InFlight, str], None]
 """Takes back an item that the connection does not have any more, for this reason."""
 
@@ -26,27 +27,30 @@ Forget = Callable[[Connection, InFlight, str], None]
 class Watch:
     """Looks at all items at times; at a typed job at once, when something became of it in any process."""
 
-    def __init__(
-        self, database: Database, connections: Mapping[str, Connection], reports: Reports, forget: Forget
-    ) -> None:
+    def __init__(self, database: Database, reports: Reports, forget: Forget) -> None:
         self._database = database
-        self._connections = connections
         self._reports = reports
         self._forget = forget
-        self._jobs: dict[str, tuple[Connection, InFlight]] = {}
-        """The typed jobs in flight, by task id."""
+        self._held: dict[tuple[str, int], Held] = {}
+        """The items in flight, by task and run."""
+        self._jobs: dict[str, Held] = {}
+        """Those that are typed jobs, by task."""
         self._changed: set[str] = set()
         self._stirred = asyncio.Event()
 
     def begin(self, connection: Connection, item: InFlight) -> None:
         """The connection has the item now."""
+        self._held[item.task_id, item.run_id] = connection, item
         if item.job is not None:
             self._jobs[item.task_id] = connection, item
 
     def end(self, item: InFlight) -> None:
         """The connection has the item no more."""
-        if item.job is not None:
-            self._jobs.pop(item.task_id, None)
+        key = item.task_id, item.run_id  # under which another connection may have it by now
+        if (known := self._held.get(key)) is not None and known[1] is item:
+            del self._held[key]
+        if (known := self._jobs.get(item.task_id)) is not None and known[1] is item:
+            del self._jobs[item.task_id]
 
     def stir(self, signal: TopicStirred) -> None:
         """Something became of what the topic names."""
@@ -61,11 +65,7 @@ class Watch:
 
     async def check_once(self) -> None:
         """Look at all items: which are expired, cancelled, ended? Raises StoreUnavailable."""
-        held = [
-            (connection, item)
-            for connection in self._connections.values()
-            for item in connection.in_flight.values()
-        ]
+        held = list(self._held.values())
         for start in range(0, len(held), PAGE):
             await self._compare(held[start : start + PAGE])
 
@@ -77,7 +77,7 @@ class Watch:
         await self._compare([self._jobs[task_id] for task_id in changed if task_id in self._jobs])
         await asyncio.sleep(PACE_SECONDS)
 
-    async def _compare(self, held: Sequence[tuple[Connection, InFlight]]) -> None:
+    async def _compare(self, held: Sequence[Held]) -> None:
         if not held:
             return
         async with self._database.read() as reading:
@@ -86,6 +86,7 @@ class Watch:
         for connection, item in held:
             task = found.get(item.task_id)
             if task is None or not _has(task, connection, item):
+                self.end(item)
                 self._forget(connection, item, _reason(task, item))
             elif item.job is not None and not item.cancel_told and cancel_requested(task):
                 asked.append((connection, item))
