@@ -85,6 +85,37 @@ async def test_two_schedulers_fire_a_tick_once(
         assert [fire["fireId"] for fire in await triggers.fires(f"t{number}")] == [3, 2, 1]
 
 
+async def test_a_hundred_ticks_take_as_many_statements_as_one(
+    restricted_triggers: RunningTriggers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    triggers = restricted_triggers
+    driver = triggers.queue.database.driver
+    seen: list[str] = []
+    get = driver._statements.get  # type: ignore[attr-defined]
+
+    def noting(statement: Any, values: Any) -> Any:
+        compiled = get(statement, values)
+        seen.append(compiled.sql)
+        return compiled
+
+    async def statements_of_a_tick() -> list[str]:
+        seen.clear()
+        with monkeypatch.context() as patched:
+            patched.setattr(driver._statements, "get", noting)  # type: ignore[attr-defined]
+            triggers.queue.clock.advance(minutes=1)
+            await triggers.clock.run_once()
+        return seen.copy()
+
+    await triggers.create("t0", **EVERY_MINUTE)
+    await triggers.grant(*ROLE_SCOPES, trigger_id="*")
+    await statements_of_a_tick()  # the first reads the roles
+    alone = await statements_of_a_tick()
+    for number in range(1, 100):
+        await triggers.create(f"t{number}", **EVERY_MINUTE)
+    assert await statements_of_a_tick() == alone
+    assert (await triggers.fires("t99"))[0]["outcome"] == "created"
+
+
 async def test_a_scheduler_that_dies_before_its_commit_leaves_the_tick_to_the_next(
     triggers: RunningTriggers, queue: RunningQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
