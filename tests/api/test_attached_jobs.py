@@ -161,11 +161,13 @@ async def test_reports_that_come_at_once_are_written_before_the_answer_and_in_th
     jobs: RunningJobs, work: AttachedWork
 ) -> None:
     holder = await handed(jobs, work)
-    for name in ("Extract", "Transform", "Load"):
+    for name, reports in {"Extract": 100, "Transform": 100, "Load": 10}.items():
         await holder.tell("step", step=name, state="RUNNING")
-        for percent in range(50):
+        for percent in range(reports):
             await holder.tell("step", step=name, state="RUNNING", percent=percent)
         await holder.tell("step", step=name, state="DONE")
+        if name == "Transform":
+            assert await holder.asked("log", message="nearly") == REPORTED
     await holder.end(result="done")
     assert holder.socket.silent
     assert await jobs.state(holder.job_id) == "DONE"

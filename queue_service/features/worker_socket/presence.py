@@ -4,6 +4,7 @@ Each gateway has a row with what its connections take, which it renews; a row th
 stands for a process that is gone (WI-2, WI-3).
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -37,6 +38,8 @@ class Presence:
         self._database = database
         self._gateway = gateway
         self._told: list[Any] = []
+        self._row = asyncio.Lock()
+        """The row says what the connections take when it is written: one after the other."""
 
     async def attach(self, connection: Connection) -> None:
         """Tell of a connection, and have it. Raises StoreUnavailable."""
@@ -45,9 +48,10 @@ class Presence:
             worker_id=connection.worker_id,
             task_name=connection.described[0].name,
         )
-        told = self._descriptions(connection)
-        await self._database.write(lambda tx: self._tell(tx, told, message))
-        self.connections[connection.worker_id] = connection
+        async with self._row:
+            told = self._descriptions(connection)
+            await self._database.write(lambda tx: self._tell(tx, told, message))
+            self.connections[connection.worker_id] = connection
 
     async def detach(
         self, connection: Connection, reason: str, first: Callable[[Tx], Awaitable[object]]
@@ -65,19 +69,21 @@ class Presence:
             await first(tx)
             await self._tell(tx, self._descriptions(), message)
 
-        await self._database.write(script)
+        async with self._row:
+            await self._database.write(script)
 
     async def advertise(self) -> None:
         """Renew the word of what the connections take. Raises StoreUnavailable."""
-        if not self.connections and not self._told:
-            return
-        told = self._told = self._descriptions()
+        async with self._row:
+            if not self.connections and not self._told:
+                return
+            told = self._told = self._descriptions()
 
-        async def script(tx: Tx) -> None:
-            await store.renew(tx, self._gateway, told, LEASE)
-            tx.announce(TopicStirred(TOPIC))
+            async def script(tx: Tx) -> None:
+                await store.renew(tx, self._gateway, told, LEASE)
+                tx.announce(TopicStirred(TOPIC))
 
-        await self._database.write(script)
+            await self._database.write(script)
 
     async def read_others(self) -> None:
         """Learn what workers of other gateways take. Raises StoreUnavailable."""
