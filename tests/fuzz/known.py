@@ -3,6 +3,7 @@
 Values are kept by the names that the API gives them; replies teach further ones.
 """
 
+import json
 import random
 import re
 import time
@@ -109,9 +110,7 @@ class Known:
     def furnish(self, caller: Caller) -> None:
         """Make tasks in every state, with artifacts, objects, and an entry of the index."""
         self._furnish_objects(caller)
-        # Hostile calls may have paused or limited the task queue; of one that nobody knows it is refused.
-        caller.send(Request("POST", "/api/queue/v1/task-queues/*/resume", None, ()))
-        caller.send(Request("DELETE", f"/api/queue/v1/task-queues/{quote(QUEUE, safe='')}/limits", None, ()))
+        self._free_the_queue(caller)
         tasks = [slugid() for _ in range(5)]
         for task_id in tasks:
             body = self._task(dependencies=[], taskGroupId=tasks[0])
@@ -134,6 +133,17 @@ class Known:
                 reason = {"reason": "intermittent-task"} if end == "exception" else None
                 caller.call("POST", f"{run}/{end}", reason)
         self._furnish_index(caller, tasks[0])
+
+    def _free_the_queue(self, caller: Caller) -> None:
+        """Take back what hostile calls may have done; of what nobody knows yet it is refused."""
+        caller.send(Request("POST", "/api/queue/v1/task-queues/*/resume"))
+        caller.send(Request("DELETE", f"/api/queue/v1/task-queues/{quote(QUEUE, safe='')}/limits"))
+        of_queue = "/api/queue/v1/provisioners/{provisionerId}/worker-types/{workerType}".format(**TASK_QUEUE)
+        lifted = json.dumps({"quarantineUntil": format_time(EXAMPLES_ARE_OF)}).encode()
+        kind = (("Content-Type", "application/json"),)
+        caller.send(
+            Request("PUT", f"{of_queue}/workers/{WORKER['workerGroup']}/{WORKER['workerId']}", lifted, kind)
+        )
 
     def _furnish_objects(self, caller: Caller) -> None:
         """One whose upload is finished and one whose is not."""
