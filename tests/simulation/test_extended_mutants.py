@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, Final
@@ -14,10 +14,11 @@ from queue_service.core.task import Change, Task
 from queue_service.core.uniqueness import UniqueKey
 from queue_service.features.kv import operations as kv_operations
 from queue_service.features.kv import rules as kv_rules
-from queue_service.features.kv import workset_operations, workset_rules, workset_store
+from queue_service.features.kv import lease_store, workset_operations, workset_rules, workset_store
 from queue_service.operations import claims as claiming
 from queue_service.operations import controls, deletion, due
 from queue_service.store import delays
+from tests.simulation import server
 from tests.simulation.plan import Action, Plan, plan_of
 from tests.simulation.run import simulate
 from tests.simulation.test_regressions import created
@@ -159,6 +160,17 @@ def settle_what_is_over(patch: Patch) -> None:
     )
 
 
+def forget_leases_with_their_end(patch: Patch) -> None:
+    """Late calls are told that there was no lease, not that it is over."""
+    delete_expired = lease_store.delete_expired
+
+    async def mutant(tx: Any, before: datetime, limit: int) -> int:
+        return await delete_expired(tx, tx.now, limit)
+
+    sweeps = tuple(mutant if sweep is delete_expired else sweep for sweep in server.SWEEPS)
+    patch.setattr(server, "SWEEPS", sweeps)
+
+
 def lose_what_is_given_back(patch: Patch) -> None:
     give_back = workset_operations._Results._give_back
 
@@ -241,6 +253,7 @@ MUTANTS: Final[tuple[Callable[[Patch], None], ...]] = (
     let_go_of_keys_while_tasks_run,
     delete_without_a_word,
     settle_what_is_over,
+    forget_leases_with_their_end,
     lose_what_is_given_back,
     forget_what_was_added_meanwhile,
     deliver_too_often,
@@ -256,6 +269,7 @@ LATE: Final = {
     try_again_behind_the_deadline: 2140,
     wait_after_every_error_as_after_the_first: 2030,
     delete_without_a_word: 2050,
+    forget_leases_with_their_end: 2030,
 }
 """The first seed for what few lives show: shortly before one that does."""
 

@@ -1,6 +1,7 @@
 """Lives that once broke the promise, shrunk: they must not again, and would if the fault came back."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -9,6 +10,7 @@ from sqlalchemy import Integer, bindparam, select
 from queue_service.store import expiry
 from queue_service.store.tables import tasks
 from queue_service.store.types import Milliseconds
+from tests.simulation import world
 from tests.simulation.plan import Action, Plan
 from tests.simulation.world import World
 
@@ -21,10 +23,22 @@ def tasks_expire_before_they_end(patch: pytest.MonkeyPatch) -> None:
     )
 
 
+def the_judge_knows_another_grace(patch: pytest.MonkeyPatch) -> None:
+    """It took the default time after which records are forgotten for that of the servers it judges."""
+    half_an_hour = 1_800_000
+    patch.setattr(world, "NUMBERS", replace(world.NUMBERS, expiry_grace=half_an_hour))
+
+
 def created(task: int, **facts: Any) -> dict[str, Any]:
     """A creation without dependencies, with these facts."""
     common = {"task": task, "group": task, "queue": "prov/one", "priority": "lowest", "retries": 0}
     return {**common, "requires": "all-completed", "needs": (), "again": 0.0, **facts}
+
+
+def consumed(after: float, verb: str, told: dict[str, Any]) -> dict[str, Any]:
+    """A lease of a second, and what its consumer says of it so long after."""
+    conduct = ((after, verb, told),)
+    return {"limit": 1, "mode": "ack-batch", "ttl": 1000, "wait": 0, "leaves": 0.0, "conduct": conduct}
 
 
 CLOCK_JUMPED_OVER_DEADLINE_AND_EXPIRY: Final = Plan(
@@ -38,7 +52,19 @@ CLOCK_JUMPED_OVER_DEADLINE_AND_EXPIRY: Final = Plan(
     ),
 )
 
-LIVES: Final = ((CLOCK_JUMPED_OVER_DEADLINE_AND_EXPIRY, tasks_expire_before_they_end),)
+LEASE_FORGOTTEN_BEFORE_A_LATE_NACK: Final = Plan(
+    75,
+    (
+        Action(0.5, "set call", {"add": ("m0",), "later": None}),
+        Action(1.0, "consume", consumed(70.0, "nack", {"some": False, "delay": 20})),
+        Action(5.0, "clock jumps", {"seconds": 100.0}),
+    ),
+)
+
+LIVES: Final = (
+    (CLOCK_JUMPED_OVER_DEADLINE_AND_EXPIRY, tasks_expire_before_they_end),
+    (LEASE_FORGOTTEN_BEFORE_A_LATE_NACK, the_judge_knows_another_grace),
+)
 """Each with what brings its fault back."""
 
 

@@ -19,8 +19,6 @@ MEMBERS: Final = (
 )
 LIMIT: Final = "SELECT max_deliveries FROM worksets"
 DEAD: Final = ".dead"
-FORGOTTEN: Final = 1_800_000
-"""Milliseconds after which a lease that is over may be unknown."""
 SOON: Final = 5.0
 """Seconds within which a waiting consumer must be given a member that is free."""
 
@@ -231,7 +229,8 @@ class Worksets:
                 if held:
                     raise Violation("the lease has not ended")
             case code if code == NOT_FOUND:
-                if end + FORGOTTEN > max(self._latest, self._history.clock()):
+                grace = self._history.model.numbers.expiry_grace
+                if end + grace > max(self._latest, self._history.clock()):
                     raise Violation("the lease is known")
             case _:
                 raise Violation("no reason to refuse")

@@ -1,4 +1,4 @@
-"""Leases in the database: what consumers hold, and how it ended, until half an hour after its end."""
+"""Leases in the database: what consumers hold, and how it ended, until some time after its end."""
 
 from collections.abc import Sequence
 from datetime import datetime
