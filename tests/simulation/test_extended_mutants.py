@@ -12,9 +12,9 @@ import pytest
 from queue_service.core import attempts, transitions
 from queue_service.core.task import Change, Task
 from queue_service.core.uniqueness import UniqueKey
+from queue_service.features.kv import lease_store, workset_operations, workset_rules, workset_store
 from queue_service.features.kv import operations as kv_operations
 from queue_service.features.kv import rules as kv_rules
-from queue_service.features.kv import lease_store, workset_operations, workset_rules, workset_store
 from queue_service.operations import claims as claiming
 from queue_service.operations import controls, deletion, due
 from queue_service.store import delays
