@@ -26,6 +26,8 @@ from schemas.task import ExceptionReason, Run
 MAX_ERROR: Final = 16 * 1024
 MAX_TRACE: Final = 64 * 1024
 MAX_WORKERS: Final = 100
+ON_THE_WAY: Final = timedelta(milliseconds=500)
+"""What a report may take: a worker that wants the next attempt at once means a time that has just passed."""
 CLAIM_EXPIRED: Final = "the claim expired before the worker reported"
 
 NOTHING_TOLD: Final = FailureReport()
@@ -126,14 +128,22 @@ def refuse_former_holder(task: Task, client_id: str) -> None:
 
 
 def error_history(task: Task, reported: Sequence[AttemptError]) -> tuple[AttemptError, ...]:
-    """The errors of all attempts, oldest first: those that were reported, and claims that ran out (C-3)."""
+    """The errors of all attempts, oldest first (C-3).
+
+    Those that were reported, claims that ran out, and failures of which the worker told nothing.
+    """
     by_run = {error.run_id: error for error in reported}
     attempt = 0
     for run in task.runs:
         attempt += counts_as_attempt(run)
-        if run.reason_resolved == "claim-expired" and run.resolved is not None:
+        at, text = run.resolved, CLAIM_EXPIRED
+        if run.reason_resolved == "failed" and run.run_id not in by_run:
+            at, text = run.started, ""
+        elif run.reason_resolved != "claim-expired":
+            continue
+        if at is not None:
             by_run[run.run_id] = AttemptError.trusted(
-                at=run.resolved, attempt=attempt, run_id=run.run_id, error=CLAIM_EXPIRED, trace=""
+                at=at, attempt=attempt, run_id=run.run_id, error=text, trace=""
             )
     return tuple(by_run[run_id] for run_id in sorted(by_run))
 
@@ -160,10 +170,12 @@ def _next_attempt(task: Task, report: FailureReport, now: datetime, jitter: floa
     extras = task.extras or PLAIN
     if not report.retry or task.attempt >= extras.max_attempts or not edits.may_have_another_run(task):
         return None
-    if report.retry_at is not None and report.retry_at >= now:
-        due = report.retry_at
+    if report.retry_at is not None and report.retry_at >= now - ON_THE_WAY:
+        due = max(report.retry_at, now)
     else:
-        due = now + delay(extras.retry_policy or DEFAULT_POLICY, _errors(task) + 1, jitter)
+        # A time in the past is a fault of the type, whose policy is not trusted then either (C-6.8).
+        own = extras.retry_policy if report.retry_at is None else None
+        due = now + delay(own or DEFAULT_POLICY, _errors(task) + 1, jitter)
     return due if due < task.deadline else None
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from schemas.times import EPOCH
 from taskbus.endings import JobCancelled, JobSnoozed
 from taskbus.error_texts import text_of, trace_of
 from taskbus.outcomes import WORKER_SHUTDOWN, Cancelled, Completed, Failed, Outcome, Snoozed
@@ -19,8 +18,8 @@ class End:
     """How an attempt ended.
 
     ``interrupted``: the worker cancelled it because it stops. ``advice``: of the error handler.
-    ``attempts_left``: whether the job may be tried again. ``next_retry``: when its type wants that, and
-    ``now``: by the same clock, the server's.
+    ``attempts_left``: whether the job may be tried again. ``next_retry``: when its type wants that, by the
+    server's clock.
     """
 
     error: BaseException | None = None
@@ -29,11 +28,10 @@ class End:
     advice: Advice | None = None
     attempts_left: bool = True
     next_retry: datetime | None = None
-    now: datetime = EPOCH
 
 
 def decide(end: End) -> Outcome:
-    """What to report of the attempt. Rules 5 and 7 are the queue's own: it counts, and has the policy."""
+    """What to report of the attempt. Rules 5, 7 and 8 are the queue's: it counts, and has the policies."""
     match end.error:
         case None:
             return Completed(end.output)
@@ -47,6 +45,6 @@ def decide(end: End) -> Outcome:
             text, trace = text_of(error), trace_of(error)
     if end.advice == "cancel":
         return Cancelled(text, trace)
-    if not end.attempts_left or end.next_retry is None or end.next_retry < end.now:
+    if not end.attempts_left or end.next_retry is None:
         return Failed(text, trace)
     return Failed(text, trace, retry_at=end.next_retry)

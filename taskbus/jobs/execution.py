@@ -180,7 +180,7 @@ class Executor:
         now = run.claimed.server_time
         attempts_left = run.attempt < run.max_attempts
         next_retry = _next_retry(run, registered, error, now) if attempts_left and advice is None else None
-        return End(error, None, interrupted, advice, attempts_left, next_retry, now)
+        return End(error, None, interrupted, advice, attempts_left, next_retry)
 
     async def _advice(self, run: Run, error: BaseException) -> Advice | None:
         if self._on_error is None:
@@ -219,7 +219,7 @@ def _next_retry(
         logger.exception("the next retry of %r could not be told by its type: the policy decides", run)
         return None
     if moment is not None and moment < now:
-        logger.warning("%r: its type wants the next retry in the past: the policy decides", run)
+        logger.warning("%r: its type wants the next retry in the past: the default policy decides", run)
     return moment
 
 

@@ -91,10 +91,27 @@ async def test_a_worker_may_say_when_to_try_again(queue: RunningQueue) -> None:
     assert at((await attempts(queue))["availableAt"]) == later
 
 
-async def test_a_time_in_the_past_leaves_the_policy(queue: RunningQueue) -> None:
+async def test_a_time_in_the_past_is_replaced_by_the_default_policy(queue: RunningQueue) -> None:
+    """Not by that of the task, which waits for ten seconds (C-6)."""
     await failing(queue)
     await report(queue, "failed", {"retryAt": "2024-05-01T11:59:59Z"})
-    assert (await attempts(queue))["availableAt"] == "2024-05-01T12:00:10.000Z"
+    delay = at((await attempts(queue))["availableAt"]) - queue.clock.now()
+    assert timedelta(seconds=0.9) <= delay <= timedelta(seconds=1.1)
+
+
+async def test_a_time_that_has_just_passed_is_now(queue: RunningQueue) -> None:
+    """The worker said so before its report was on its way."""
+    await failing(queue)
+    await report(queue, "failed", {"retryAt": "2024-05-01T11:59:59.600Z"})
+    assert len(await queue.claim()) == 1
+
+
+async def test_a_failure_without_a_word_is_in_the_history_all_the_same(queue: RunningQueue) -> None:
+    await queue.claimed(task_id=TASK_ID)
+    await report(queue, "failed")
+    (error,) = (await attempts(queue))["errors"]
+    started = (await queue.status(TASK_ID))["runs"][0]["started"]
+    assert error == {"at": started, "attempt": 1, "runId": 0, "error": "", "trace": ""}
 
 
 async def test_an_attempt_behind_the_deadline_is_not_made(queue: RunningQueue) -> None:
@@ -191,7 +208,7 @@ async def test_a_plain_task_that_fails_with_an_error_has_failed(queue: RunningQu
 async def test_what_plain_workers_send_with_a_failure_is_ignored(queue: RunningQueue, body: object) -> None:
     await queue.claimed(task_id=TASK_ID)
     assert (await report(queue, "failed", body)).json()["status"]["state"] == "failed"
-    assert (await attempts(queue))["errors"] == []
+    assert [error["error"] for error in (await attempts(queue))["errors"]] == [""]
 
 
 async def test_the_stored_definition_shows_what_was_sent(queue: RunningQueue) -> None:

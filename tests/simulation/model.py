@@ -63,6 +63,8 @@ class Wishes:
     """Whether there are any; a task without any is Taskcluster's."""
 
 
+ON_THE_WAY: Final = 500
+"""Milliseconds that a report may take: a time of a retry that has just passed means at once (C-6)."""
 EXTENSIONS: Final = frozenset({"held", "runAt", "maxAttempts", "retryPolicy", "unique"})
 PLAIN: Final = Wishes()
 
@@ -91,6 +93,8 @@ class State:
     """Until then its run, or its first run, is delayed."""
     errors: int = 0
     snoozes: int = 0
+    silent: int = field(default=0, compare=False)
+    """Failures of which the worker told nothing."""
     max_attempts: int = field(default=1, compare=False)
     wishes: Wishes = field(default=PLAIN, compare=False)
 
@@ -109,8 +113,13 @@ class State:
 
     @property
     def failures(self) -> int:
-        """How many errors its history has: those that were told, and claims that ran out (C-3)."""
+        """How many errors its delays count: those that were told, and claims that ran out (C-7)."""
         return self.errors + sum(run.resolved_as == "claim-expired" for run in self.runs)
+
+    @property
+    def history(self) -> int:
+        """How many errors its history has (C-3)."""
+        return self.failures + self.silent
 
     @property
     def ended(self) -> bool:
@@ -231,6 +240,8 @@ class Model:
             return self.report(state, now, run_id, "failed")
         if failure.told or state.max_attempts > 1:
             state = replace(state, errors=state.errors + 1)
+        else:
+            state = replace(state, silent=state.silent + 1)
         earliest, latest = _next_attempt(state, now, failure)
         if not again:
             if latest is not None and latest < state.deadline:
@@ -372,9 +383,9 @@ def _next_attempt(state: State, now: int, failure: Failure) -> tuple[int | None,
     """Between which times the next attempt is to be made; none where there is none."""
     if not failure.retry or state.attempt >= state.max_attempts or len(state.runs) >= MOST_RUNS:
         return None, None
-    if failure.retry_at is not None and failure.retry_at >= now:
-        return failure.retry_at, failure.retry_at
-    shortest, longest = bounds(state.wishes.policy, state.failures)
+    if failure.retry_at is not None and failure.retry_at >= now - ON_THE_WAY:
+        return max(failure.retry_at, now), max(failure.retry_at, now)
+    shortest, longest = bounds(state.wishes.policy if failure.retry_at is None else None, state.failures)
     return now + max(shortest, 0), now + longest
 
 

@@ -231,7 +231,7 @@ class Replies:
         shown = (told["attempt"], told["snoozes"], len(told["errors"]),
                  ms(told["availableAt"]) if "availableAt" in told else None)  # fmt: skip
         states = [state for state, _ in self._moments(call) if state is not None]
-        expected = {(state.attempt, state.snoozes, state.failures, state.available_at) for state in states}
+        expected = {(state.attempt, state.snoozes, state.history, state.available_at) for state in states}
         # Its parts are read one after the other, so a commit may come between them.
         if shown not in expected and len({id(state) for state in states}) == 1:
             raise Violation(f"the model says {expected}, it says {shown}")

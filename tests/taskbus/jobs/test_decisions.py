@@ -20,7 +20,6 @@ EVERYTHING_AGAINST_IT: Any = {
     "advice": "cancel",
     "attempts_left": False,
     "next_retry": NOW - SECOND,
-    "now": NOW,
 }
 """What no earlier rule may look at."""
 
@@ -35,10 +34,10 @@ EVERYTHING_AGAINST_IT: Any = {
         (End(asyncio.CancelledError(), **EVERYTHING_AGAINST_IT), WORKER_SHUTDOWN),
         (End(TaskFailed("no"), advice="cancel", attempts_left=False, next_retry=LATER), Cancelled("no")),
         (End(TaskFailed("no"), attempts_left=False, next_retry=LATER), Failed("no")),
-        (End(TaskFailed("no"), next_retry=LATER, now=NOW), Failed("no", retry_at=LATER)),
-        (End(TaskFailed("no"), next_retry=NOW, now=NOW), Failed("no", retry_at=NOW)),
+        (End(TaskFailed("no"), next_retry=LATER), Failed("no", retry_at=LATER)),
+        (End(TaskFailed("no"), next_retry=NOW), Failed("no", retry_at=NOW)),
         (End(TaskFailed("no")), Failed("no")),
-        (End(TaskFailed("no"), next_retry=NOW - SECOND, now=NOW), Failed("no")),
+        (End(TaskFailed("no"), next_retry=NOW - SECOND), Failed("no", retry_at=NOW - SECOND)),
     ],
     ids=[
         "a handler that returned has completed",
@@ -51,7 +50,7 @@ EVERYTHING_AGAINST_IT: Any = {
         "6. the type has a time of its own",
         "6. which may be now",
         "7. the policy decides",
-        "8. a time in the past leaves it to the policy",
+        "8. what a time in the past means the queue decides",
     ],
 )
 def test_the_first_rule_that_applies_decides(end: End, outcome: Outcome) -> None:

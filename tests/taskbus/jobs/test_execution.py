@@ -489,7 +489,7 @@ class TestErrors:
 
     @pytest.mark.parametrize(
         ("chosen", "delay"),
-        [("10m", 600), (5, 5), (timedelta(hours=1), 3600), (None, None), (timedelta(-1), None), (-1, None)],
+        [("10m", 600), (5, 5), (timedelta(hours=1), 3600), (None, None), (timedelta(-1), -86400), (-1, -1)],
     )
     async def test_a_type_may_tell_its_next_retry(
         self, attempt: Attempt, chosen: Any, delay: float | None
@@ -519,14 +519,14 @@ class TestErrors:
         assert isinstance(outcome, Failed)
         assert outcome.retry_at == attempt.claimed.server_time + timedelta(seconds=30)
 
-    async def test_a_retry_in_the_past_is_logged_and_left_to_the_policy(
+    async def test_a_retry_in_the_past_is_logged_and_left_to_the_default_policy(
         self, attempt: Attempt, caplog: pytest.LogCaptureFixture
     ) -> None:
         class Careless(Job):
             options = JobOptions(retry=lambda errors, error: -5)
 
         await attempt.of(self.fail, Careless)(Careless())
-        assert "wants the next retry in the past: the policy decides" in caplog.text
+        assert "wants the next retry in the past: the default policy decides" in caplog.text
 
     async def test_the_last_attempt_asks_for_no_retry(self, attempt: Attempt) -> None:
         def choose(errors: int, error: BaseException) -> Any:
