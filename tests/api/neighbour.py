@@ -38,7 +38,7 @@ class Neighbour:
     async def put(self, target: str, body: object) -> dict[str, Any]:
         return succeeded(await self.call("PUT", target, body))
 
-    async def post(self, target: str, body: object) -> dict[str, Any]:
+    async def post(self, target: str, body: object = NOTHING) -> dict[str, Any]:
         return succeeded(await self.call("POST", target, body))
 
     def _judge(self, method: str, target: str, body: object) -> None:

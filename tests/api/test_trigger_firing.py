@@ -267,6 +267,16 @@ async def test_a_call_fires_with_a_payload_that_obeys_the_schema(
     assert (fire["firedBy"], fire["outcome"], fire["taskId"]) == ("manual", "created", fired["taskId"])
 
 
+async def test_a_call_without_a_body_brings_an_empty_payload(triggers: RunningTriggers) -> None:
+    await triggers.create(**EVERY_MINUTE)
+    fired = await triggers.post(f"{PATH}/fire")
+    assert [fire["taskId"] for fire in await triggers.fires()] == [fired["taskId"]]
+    await triggers.post(PATH, trigger(payloadSchema={"type": "object", "required": ["tree"]}, **EVERY_MINUTE))
+    reply = await triggers.call("POST", f"{PATH}/fire")
+    assert (reply.status, reply.json()["code"]) == (400, "InputError")
+    assert '"tree" is a required' in reply.json()["message"]
+
+
 async def test_calls_at_the_same_time_all_fire(triggers: RunningTriggers) -> None:
     await triggers.create(**EVERY_MINUTE)
     fired = await asyncio.gather(*(triggers.fire() for _ in range(20)))

@@ -116,11 +116,13 @@ TRIGGERS_ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         title="Fire a trigger",
         description=(
             "Creates a task of the trigger now, whatever its state and its schedule; the `payload` must obey "
-            "its `payloadSchema`. A template that renders to nothing creates no task: the answer is empty."
+            "its `payloadSchema`; without a body it is empty. A template that renders to nothing creates no "
+            "task: the answer is empty."
         ),
         handler=TriggersApi.fire_trigger,
         scopes="triggers:fire:<triggerGroup>/<triggerId>",
         input=shapes.FireTriggerRequest,
+        may_be_left_out=True,
         output=shapes.FireTriggerResponse,
         refuses=(409,),
     ),
