@@ -25,8 +25,12 @@ def messages(triggers: RunningTriggers) -> MessageHandler:
     return MessageHandler(triggers.queue.database, triggers.firing, slugid)
 
 
+async def extra_of(queue: RunningQueue, fire: dict[str, Any]) -> dict[str, Any]:
+    return dict((await queue.get(f"/task/{fire['taskId']}"))["extra"])
+
+
 async def facts_of(queue: RunningQueue, fire: dict[str, Any]) -> dict[str, Any]:
-    return dict((await queue.get(f"/task/{fire['taskId']}"))["extra"]["trigger"])
+    return dict((await extra_of(queue, fire))["trigger"])
 
 
 async def test_a_message_fires_and_is_passed_on_to_the_task(
@@ -45,7 +49,6 @@ async def test_a_message_fires_and_is_passed_on_to_the_task(
         "exchange": COMPLETED,
         "messageId": "17",
         "message": json.loads(sent),
-        "depth": 1,
     }
 
 
@@ -108,7 +111,7 @@ async def test_triggers_that_fire_each_other_end_at_the_tenth_with_an_event(
         assert await messages.handle(KEY, COMPLETED, str(number), body(task_id))
         fire = (await triggers.fires())[0]
         task_id = fire["taskId"]
-        assert (await facts_of(queue, fire))["depth"] == number + 1
+        assert (await extra_of(queue, fire))["triggerDepth"] == number + 1
     for _ in range(2):
         assert not await messages.handle(KEY, COMPLETED, "10", body(task_id))
     fires = await triggers.fires()

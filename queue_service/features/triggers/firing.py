@@ -40,6 +40,8 @@ class Cause:
     facts: JsonObject = field(default_factory=dict)
     """Further members of ``extra.trigger``."""
     lease_id: str | None = None
+    depth: int | None = None
+    """Of a firing by a message: how many triggers have fired one another up to its task (TR-9)."""
 
 
 NO_CAUSE = Cause()
@@ -111,7 +113,9 @@ class TriggerFiring:
             rendered = await self._maker.render(trigger.definition.task, variables)
         except TemplateFailed as error:
             return Rendered(firing, cause, error=error)
-        return Rendered(firing, cause, None if rendered is None else _with_facts(rendered, facts))
+        return Rendered(
+            firing, cause, None if rendered is None else _with_facts(rendered, facts, cause.depth)
+        )
 
     async def carry_out(self, tx: Tx, plans: Sequence[Plan]) -> list[list[Fire]]:
         """Create the tasks, write down the firings and save the triggers, which the caller has locked."""
@@ -182,9 +186,12 @@ def _facts(trigger: Trigger, firing: Firing, cause: Cause) -> JsonObject:
     return facts | cause.facts
 
 
-def _with_facts(body: JsonObject, facts: JsonObject) -> JsonObject:
+def _with_facts(body: JsonObject, facts: JsonObject, depth: int | None) -> JsonObject:
     extra = body.get("extra", {})
-    return {**body, "extra": {**extra, "trigger": facts}} if isinstance(extra, dict) else body
+    if not isinstance(extra, dict):
+        return body
+    ours = {"trigger": facts} if depth is None else {"trigger": facts, "triggerDepth": depth}
+    return {**body, "extra": {**extra, **ours}}
 
 
 def _applied(

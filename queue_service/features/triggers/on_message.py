@@ -65,8 +65,10 @@ class MessageHandler:
                 if trigger is None or not _fires(trigger, exchange, message):
                     return False
                 depth = await _depth(connection, message)
-            facts = {"exchange": exchange, "message": _passed_on(message, len(body)), "depth": depth + 1}
-            cause = Cause(name, facts=facts if message_id is None else {**facts, "messageId": message_id})
+            facts = {"exchange": exchange, "message": _passed_on(message, len(body))}
+            if message_id is not None:
+                facts["messageId"] = message_id
+            cause = Cause(name, facts=facts, depth=depth + 1)
             fired = await self._fire(trigger, cause, depth)
             if fired is not None:
                 return fired
@@ -109,8 +111,7 @@ async def _depth(connection: Connection, message: Any) -> int:
     if task_id is None:
         return 0
     defined = (await tasks.definitions(connection, [task_id])).get(task_id)
-    facts = {} if defined is None else defined.extra.get("trigger")
-    depth = facts.get("depth") if isinstance(facts, dict) else None
+    depth = None if defined is None else defined.extra.get("triggerDepth")
     return depth if isinstance(depth, int) else 0
 
 
