@@ -30,7 +30,8 @@ JOB_EXCHANGES: Final[tuple[Exchange, ...]] = (
         jobs.JobUpdatedMessage,
         _WORDS,
         "Job updated",
-        "A step of a job changed, each time; or its worker told how far the job is, once a second at most.",
+        "A step of a job changed, each time; or its worker told how far the job is, once a second at most, "
+        "or a line (`log`), of which the first in each second is told.",
     ),
     Exchange(
         _JOBS,

@@ -362,13 +362,22 @@ class JobMessage(Message):
     task_group_id: TaskGroupId
 
 
+class JobLine(Document):
+    """A line that a job's worker told those who watch it."""
+
+    level: Text
+    message: Text
+    at: Time
+
+
 class JobUpdatedMessage(JobMessage):
-    """A step of the job changed, or its worker told how far it is."""
+    """A step of the job changed, or its worker told how far it is, or a line."""
 
     schema_name = "job-updated-message"
 
     step: JobStep | None = None
     progress: JobProgress | None = None
+    log: JobLine | None = None
 
 
 class JobResolvedMessage(JobMessage):

@@ -429,6 +429,32 @@ async def test_lines_of_a_log_are_events(jobs: RunningJobs) -> None:
     assert (await jobs.kept(job_id))[-1].value == body
 
 
+async def test_the_first_line_of_each_second_is_a_message(jobs: RunningJobs) -> None:
+    job_id = await jobs.running()
+    await jobs.messages()
+
+    async def tell(*lines: str) -> None:
+        path = f"/jobs/{job_id}/runs/0/log"
+        replies = [await jobs.call("POST", path, {"message": line, "level": "warning"}) for line in lines]
+        assert {reply.status for reply in replies} == {200}
+
+    await tell("first", "second")
+    jobs.queue.clock.advance(seconds=1)
+    await tell("third", "fourth")
+    told = await jobs.messages()
+    assert [(exchange, body["log"]["message"]) for exchange, _, body in told] == [
+        ("job-updated", "first"),
+        ("job-updated", "third"),
+    ]
+    assert told[1][2]["log"]["level"] == "warning"
+    assert [event.value["message"] for event in await jobs.kept(job_id) if event.event == "log"] == [
+        "first",
+        "second",
+        "third",
+        "fourth",
+    ]
+
+
 async def test_the_last_thousand_events_are_kept(jobs: RunningJobs) -> None:
     job_id = await jobs.submitted()
     line = NewEvent(job_id, "log", {"message": "on and on"}, "FILE_ETL", "PENDING")

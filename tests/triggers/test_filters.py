@@ -112,6 +112,7 @@ def test_filters_are_bindings(members: dict[str, Any], bound: set[Bound]) -> Non
 
 
 TASK = {"status": STATUS, "runId": 0, "workerId": "w-1"}
+UPDATED = "exchange/taskbus-jobs/v1/job-updated"
 USER_BODY = {"tag": "deploy", "source": "server", "level": "alert", "jobId": TASK_ID}
 
 
@@ -126,6 +127,12 @@ USER_BODY = {"tag": "deploy", "source": "server", "level": "alert", "jobId": TAS
         ({"filterType": ["job-timed-out"]}, QUEUE + "task-exception", TASK, False),
         ({"filterType": ["job-timed-out", "job-killed"]}, QUEUE + "task-exception", TASK, True),
         ({"filterType": ["job-finished"]}, QUEUE + "task-exception", TASK, False),
+        ({"filterType": ["job-logs"]}, UPDATED, {"log": {"message": "on and on"}}, True),
+        ({"filterType": ["job-logs"]}, UPDATED, {"step": {"name": "Run"}}, False),
+        ({"filterType": ["job-metrics"]}, UPDATED, {"progress": {"percent": 1}}, True),
+        ({"filterType": ["job-metrics"]}, UPDATED, {"log": {"message": "on and on"}}, False),
+        ({"filterType": ["job-checkpoint-update"]}, UPDATED, {"log": {"message": "on and on"}}, False),
+        ({"filterType": ["job-checkpoint-update"]}, UPDATED, {"progress": {"percent": 1}}, True),
         ({"filterType": ["variable-deleted"]}, KV_CHANGED, {"op": "expire"}, True),
         ({"filterType": ["variable"]}, KV_CHANGED, {"op": "expire"}, False),
         ({"filterType": ["user-alert"]}, USER, USER_BODY, True),

@@ -81,6 +81,13 @@ HOT: Final[dict[str, Hot]] = {
         sorts=True,  # a thousand rows at most
     ),
     "LAST": Hot(event_store.LAST, {"of_task": "task107"}, {"job_events_of_job"}, {"job_events_of_job"}),
+    "LAST_LINES": Hot(
+        event_store.LAST_LINES,
+        {"ids": _TASKS},
+        {"job_events_of_job"},
+        {"job_events_of_job"},
+        sorts=True,  # a thousand rows at most
+    ),
     "STATES_AFTER": Hot(
         event_store.STATES_AFTER,
         {"after": 700, "wanted": 100},

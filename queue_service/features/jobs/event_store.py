@@ -83,6 +83,16 @@ AFTER: Final = (
     .order_by(job_events.c.sequence)
     .limit(_limit)
 )
+_line = job_events.alias("line")
+LAST_LINES: Final = select(
+    _ids.c.task_id,
+    select(_line.c.created)
+    .where(_line.c.task_id == _ids.c.task_id, _line.c.event == "log")
+    .order_by(_line.c.sequence.desc())
+    .limit(1)
+    .scalar_subquery()
+    .label("created"),
+)
 LAST: Final = select(func.max(job_events.c.sequence)).where(job_events.c.task_id == _task_id)
 STATES_AFTER: Final = (
     select(job_events)
@@ -196,6 +206,14 @@ async def last_sequence(connection: Connection, task_id: str) -> int:
     """The number of the job's last event; 0 when there is none."""
     last: int | None = (await connection.execute(LAST, {"of_task": task_id})).scalar()
     return last or 0
+
+
+async def last_lines(connection: Connection, task_ids: Sequence[str]) -> dict[str, datetime]:
+    """When the last line of each job was told; jobs without one are left out."""
+    if not task_ids:
+        return {}
+    rows = await connection.execute(LAST_LINES, _ids.of(list(dict.fromkeys(task_ids))))
+    return {row.task_id: row.created for row in rows if row.created is not None}
 
 
 async def states_after(connection: Connection, id: int, limit: int) -> list[JobEvent]:

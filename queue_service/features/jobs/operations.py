@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Self
 
 from queue_service.core import transitions
@@ -23,7 +23,7 @@ from queue_service.store import attempts, outbox, tasks
 from queue_service.store.database import Tx
 from queue_service.store.outbox import Outgoing
 from schemas.attempts import MAX_OUTPUT
-from schemas.jobs import MAX_CURSOR, LogReport, OutputReport, ProgressReport, StepReport
+from schemas.jobs import MAX_CURSOR, JobLine, LogReport, OutputReport, ProgressReport, StepReport
 
 # ---- submitting --------------------------------------------------------------------------------------
 
@@ -168,7 +168,8 @@ async def report(tx: Tx, reports: Sequence[RunReport]) -> list[Reported | QueueE
     locked = await tasks.lock(tx, ids)
     known = await store.get(tx.connection, ids)
     before = dict(known)
-    desk = _Desk(tx)
+    lines = [one.job_id for one in reports if isinstance(one.told, LogReport)]
+    desk = _Desk(tx, await event_store.last_lines(tx.connection, lines))
     outcomes: list[Reported | QueueError] = []
     for one in reports:
         try:
@@ -191,8 +192,9 @@ async def report(tx: Tx, reports: Sequence[RunReport]) -> list[Reported | QueueE
 class _Desk:
     """Collects what the reports of one transaction come to."""
 
-    def __init__(self, tx: Tx) -> None:
+    def __init__(self, tx: Tx, last_lines: dict[str, datetime]) -> None:
         self._now = tx.now
+        self._last_lines = last_lines
         self.events: list[NewEvent] = []
         self.outputs: dict[str, str] = {}
         self.messages: list[Outgoing] = []
@@ -205,8 +207,7 @@ class _Desk:
             case ProgressReport():
                 return self._progressed(task, job, told)
             case LogReport():
-                facts = {"level": told.level, "message": told.message}
-                self.events.append(NewEvent(job.task_id, "log", facts, job.type, state_of(task)))
+                self._line(task, job, told)
             case Output():
                 self.outputs[job.task_id] = told.text
         return job
@@ -229,6 +230,14 @@ class _Desk:
             self.messages.append(updated(after, task, progress=overall(after)))
             after = replace(after, told=self._now)
         return after
+
+    def _line(self, task: Task, job: Job, told: LogReport) -> None:
+        facts = {"level": told.level, "message": told.message}
+        self.events.append(NewEvent(job.task_id, "log", facts, job.type, state_of(task)))
+        if reporting.is_line_told(self._last_lines.get(job.task_id), self._now):
+            line = JobLine.trusted(level=told.level, message=told.message, at=self._now)
+            self.messages.append(updated(job, task, log=line))
+        self._last_lines[job.task_id] = self._now
 
 
 def refuse_unless_running(task: Task, run_id: int) -> None:

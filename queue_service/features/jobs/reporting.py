@@ -97,6 +97,11 @@ def is_told(job: Job, now: datetime) -> bool:
     return job.told is None or now - job.told >= MESSAGE_PACE
 
 
+def is_line_told(last: datetime | None, now: datetime) -> bool:
+    """Whether a line is a message: the first in each second is (D.6)."""
+    return last is None or last.replace(microsecond=0) != now.replace(microsecond=0)
+
+
 def limited(value: Any, name: str, limit: int) -> str:
     """The value as JSON. Raises InputTooLarge."""
     text = to_json(value, inf_nan_mode="null")

@@ -13,7 +13,7 @@ from queue_service.features.jobs.job import Job, completed_steps, reason_of, sta
 from queue_service.store import outbox
 from queue_service.store.database import Tx
 from queue_service.store.outbox import Outgoing
-from schemas.jobs import JobProgress, JobResolvedMessage, JobStep, JobUpdatedMessage
+from schemas.jobs import JobLine, JobProgress, JobResolvedMessage, JobStep, JobUpdatedMessage
 from schemas.task import JsonObject
 
 NAME: Final = "jobs"
@@ -55,9 +55,14 @@ class JobWitness:
 
 
 def updated(
-    job: Job, task: Task, *, step: JobStep | None = None, progress: JobProgress | None = None
+    job: Job,
+    task: Task,
+    *,
+    step: JobStep | None = None,
+    progress: JobProgress | None = None,
+    log: JobLine | None = None,
 ) -> Outgoing:
-    """The message that a step of the job changed, or how far the job is."""
+    """The message that a step of the job changed, or how far the job is, or a line of its worker."""
     message = JobUpdatedMessage.trusted(
         job_id=job.task_id,
         type=job.type,
@@ -66,6 +71,7 @@ def updated(
         task_group_id=task.task_group_id,
         step=step,
         progress=progress,
+        log=log,
     )
     return Outgoing(message, (), (job.task_id,))
 

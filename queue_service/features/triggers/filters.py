@@ -155,6 +155,8 @@ def _source(exchange: str, body: Body) -> object:
 
 
 def _has(body: Body, kind: Kind) -> bool:
+    if kind.one_of and not any(body.get(name) is not None for name in kind.one_of):
+        return False
     return all(_value(body, name) in values for name, values in kind.where.items())
 
 

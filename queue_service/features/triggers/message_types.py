@@ -21,10 +21,14 @@ TASK_EXCHANGES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Messages of an exchange, by its name, whose body has one of these values at each path."""
+    """Messages of an exchange, by its name, whose body has one of these values at each path.
+
+    With ``one_of``, also one of these members, whatever its value.
+    """
 
     exchange: str
     where: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    one_of: tuple[str, ...] = ()
 
     def __hash__(self) -> int:
         return hash(self.exchange)
@@ -39,7 +43,9 @@ def _ended(*reasons: str) -> tuple[Kind, ...]:
 
 
 _ENDED: Final = _kinds("task-completed", "task-failed")
-_STEPS: Final = _kinds("job-updated")
+_STEPS: Final = (Kind("job-updated", one_of=("step", "progress")),)
+_LINES: Final = (Kind("job-updated", one_of=("log",)),)
+_AMOUNTS: Final = (Kind("job-updated", one_of=("progress",)),)
 _ATTACHED: Final = _kinds("worker-attached")
 _DETACHED: Final = _kinds("worker-detached")
 
@@ -73,6 +79,8 @@ MAPPED: Final[dict[str, tuple[Kind, ...]]] = {
     **dict.fromkeys(
         ("job-step-statistics", "job-document-start", "job-document-end", "job-checkpoint-update"), _STEPS
     ),
+    **dict.fromkeys(("job-logs", "job-trace", "job-trace-requires-samples"), _LINES),
+    "job-metrics": _AMOUNTS,
     "job-errors": _kinds("job-resolved", state=("ERROR",)),
     **dict.fromkeys(
         (
@@ -141,10 +149,6 @@ MAPPED: Final[dict[str, tuple[Kind, ...]]] = {
 
 _LOGS: Final = "it is in the metrics and the logs"
 NO_MESSAGE: Final[dict[str, str]] = {
-    **dict.fromkeys(
-        ("job-logs", "job-metrics", "job-trace", "job-trace-requires-samples"),
-        "it is an event of the job's stream",
-    ),
     **dict.fromkeys(
         ("heart-beat", "worker-heart-beat", "worker-debug-heart-beat"), "heartbeats are recorded and not told"
     ),
