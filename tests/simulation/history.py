@@ -130,6 +130,15 @@ class History:
             if slot is not None and other != task_id and life.slot == slot
         ]
 
+    def in_line(self, *, since: float) -> list[str]:
+        """Tasks that wait for a worker since then or before, and may still be done."""
+        return [
+            task_id
+            for task_id, life in self.lives.items()
+            if life.state is not None and life.state.in_line and life.state.deadline > self.clock()
+            if life.pending_since is not None and life.pending_since <= since
+        ]
+
     def stuck(self, *names: str) -> list[str]:
         """Tasks that are in one of these states."""
         return [

@@ -11,6 +11,7 @@ from queue_service.store import expiry
 from queue_service.store.tables import tasks
 from queue_service.store.types import Milliseconds
 from tests.simulation import world
+from tests.simulation.history import History
 from tests.simulation.plan import Action, Plan
 from tests.simulation.world import World
 
@@ -27,6 +28,12 @@ def the_judge_knows_another_grace(patch: pytest.MonkeyPatch) -> None:
     """It took the default time after which records are forgotten for that of the servers it judges."""
     half_an_hour = 1_800_000
     patch.setattr(world, "NUMBERS", replace(world.NUMBERS, expiry_grace=half_an_hour))
+
+
+def no_task_may_come_after_the_last_probe(patch: pytest.MonkeyPatch) -> None:
+    """After recovery the judge asked for what a trigger had fired since workers last asked."""
+    in_line = History.in_line
+    patch.setattr(History, "in_line", lambda self, *, since: in_line(self, since=self.time()))
 
 
 def created(task: int, **facts: Any) -> dict[str, Any]:
@@ -61,9 +68,32 @@ LEASE_FORGOTTEN_BEFORE_A_LATE_NACK: Final = Plan(
     ),
 )
 
+EVERY_TEN_SECONDS: Final = {
+    "duration": 10,
+    "immediate": False,
+    "spread": 0,
+    "size": None,
+    "delay": 0,
+    "start": None,
+    "catch_up": 1,
+    "misfire": "one",
+    "overlap": "queue-one",
+    "retries": 1,
+    "queue": "prov/two",
+    "deadline": 300,
+}
+FIRED_BETWEEN_THE_LAST_PROBE_AND_THE_END: Final = Plan(
+    1,
+    (
+        Action(24.4, "trigger call", {"method": "create_trigger", "trigger": "t0", **EVERY_TEN_SECONDS}),
+        Action(27.0, "trigger call", {"method": "create_trigger", "trigger": "t1", **EVERY_TEN_SECONDS}),
+    ),
+)
+
 LIVES: Final = (
     (CLOCK_JUMPED_OVER_DEADLINE_AND_EXPIRY, tasks_expire_before_they_end),
     (LEASE_FORGOTTEN_BEFORE_A_LATE_NACK, the_judge_knows_another_grace),
+    (FIRED_BETWEEN_THE_LAST_PROBE_AND_THE_END, no_task_may_come_after_the_last_probe),
 )
 """Each with what brings its fault back."""
 

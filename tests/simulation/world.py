@@ -139,17 +139,18 @@ class World:
         self._clients.resume()
         self._pass(5.0)
         for _ in range(4):
+            probed = self.scheduler.now
             self._clients.drain(members="set" in judge.open)
             self._pass(5.0)
         if judge.violations:
             return
+        for task_id in judge.in_line(since=probed):
+            judge.violated(f"{task_id} is pending, and no worker can get it")
         now = self.clock.ms()
         for task_id, life in judge.lives.items():
             state = life.state
             if state is None or state.deadline <= now:
                 continue
-            if state.in_line:
-                judge.violated(f"{task_id} is pending, and no worker can get it")
             if state.available_at is not None and state.available_at < now - 5000:
                 judge.violated(f"{task_id} is due, and goes on waiting")
             waits = life.waits_for or state.wishes.held or state.available_at is not None
