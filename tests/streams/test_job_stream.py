@@ -161,7 +161,7 @@ async def test_readers_of_many_jobs_are_fed_by_one_statement(jobs: RunningJobs) 
     for reader in readers:
         assert [event.kind for event in await reader.events()] == ["state", "end"]
         await reader.hang_up()
-    assert streams_of(jobs).readers == len(streams_of(jobs)._watched) == 0
+    assert len(streams_of(jobs).readers) == len(streams_of(jobs)._watched) == 0
 
 
 @on_sqlite
@@ -202,7 +202,7 @@ async def test_a_reader_that_takes_no_states_is_cut_off_and_goes_on(
                 await streams_of(jobs).run_once()
         reader.go_on()
         last = ([await reader.events(), reader.last_id])[1]
-    assert streams_of(jobs).overflows == 1
+    assert streams_of(jobs).readers.overflows == 1
     async with watch(jobs, job_id, last) as reader:
         ids = [int((await reader.event()).id) for _ in range(8 - int(str(last)))]
     assert ids == list(range(int(str(last)) + 1, 9))

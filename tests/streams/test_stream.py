@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from queue_service.api import feeds
+from queue_service.api import feeds, readers
 from queue_service.features.streams import tail
 from queue_service.store import event_log
 from queue_service.store.signals import TopicStirred
@@ -162,7 +162,7 @@ async def test_a_head_request_is_answered_without_a_stream(streams: Streams) -> 
     reader._scope["method"] = "HEAD"
     async with reader:
         assert (reader.status, await reader.body()) == (200, "")
-    assert streams.tail.readers == 0
+    assert len(streams.tail.readers) == 0
 
 
 # ---- after a cut -------------------------------------------------------------------------------------
@@ -305,7 +305,7 @@ async def test_a_reader_that_takes_nothing_is_cut_off_and_the_others_are_not(
             assert [task for _, task in await events(quick, 2)] == made[-2:]
         slow.go_on()
         await slow.ended()
-        assert streams.tail.overflows == 1
+        assert streams.tail.readers.overflows == 1
         last = slow.last_id or last
     async with streams.read(last=last) as again:
         assert (await ready(again)).data == {"reset": False}
@@ -395,7 +395,7 @@ async def test_bad_credentials_are_refused_before_anything_is_sent(streams: Stre
 
 
 async def test_a_stream_ends_with_the_credentials(streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tail, "LONGEST_SECONDS", 0.05)
+    monkeypatch.setattr(readers, "LONGEST_SECONDS", 0.05)
     async with streams.read() as reader:
         await ready(reader)
         await reader.ended()
@@ -418,5 +418,5 @@ async def test_a_process_that_stops_ends_its_streams_and_takes_no_more(streams: 
 async def test_a_reader_that_hangs_up_leaves_nothing_behind(streams: Streams) -> None:
     async with streams.read() as reader:
         await ready(reader)
-        assert streams.tail.readers == 1
-    assert streams.tail.readers == len(streams.tail._filters) == 0
+        assert len(streams.tail.readers) == 1
+    assert len(streams.tail.readers) == len(streams.tail._filters) == 0

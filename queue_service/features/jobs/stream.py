@@ -5,19 +5,20 @@ and then joins the others of its job, as in ``features/streams/tail.py``.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import structlog
 from pydantic_core import from_json, to_json
 
 from queue_service.api.feeds import Feed
+from queue_service.api.readers import Readers
 from queue_service.api.streaming import Event, Stream
 from queue_service.features.jobs import event_store, stream_store, views
 from queue_service.features.jobs.event_store import JobEvent
-from queue_service.operations.batching import Overloaded
 from queue_service.store import attempts
 from queue_service.store.database import Database, StoreUnavailable
 from queue_service.store.signals import Signal, TopicStirred
@@ -30,8 +31,6 @@ PAGE: Final = 100
 NEWS: Final = 200
 POLL_SECONDS: Final = 2.0
 PAUSE_SECONDS: Final = 0.5
-LONGEST_SECONDS: Final = 3600.0
-"""Then a reader must come again, with credentials that are still good."""
 ALWAYS: Final = frozenset({"snapshot", "end"})
 """Kinds of events that no reader can do without."""
 LOSSY: Final = frozenset({"progress", "log"})
@@ -61,30 +60,19 @@ class JobStreams:
 
     def __init__(self, database: Database, *, most_readers: int) -> None:
         self._database = database
-        self._most_readers = most_readers
         self._watched: dict[str, _Watched] = {}
-        self._feeds: set[Feed] = set()
+        self.readers = Readers("a job", most_readers, database.clock)
         self._news_of: set[str] = set()
         self._stirred = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._stopping = False
-        self.overflows = 0
-        """Readers that were cut off because they took nothing."""
         database.subscribe(self._on_signal)
-
-    @property
-    def readers(self) -> int:
-        """Streams that are open."""
-        return len(self._feeds)
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="job streams")
 
     async def stop(self) -> None:
-        """End all streams; their readers come again, to another process."""
-        self._stopping = True
-        for feed in self._feeds:
-            feed.end()
+        """End all streams."""
+        self.readers.end()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -96,48 +84,25 @@ class JobStreams:
 
         Raises ResourceNotFound, Overloaded and StoreUnavailable.
         """
-        if self._stopping:
-            raise Overloaded("this process is about to end")
-        if self.readers >= self._most_readers:
-            raise Overloaded(f"{self.readers} streams of jobs are open already")
+        self.readers.admit()
         async with self._database.read() as connection:
             beginning = await _beginning(connection, job_id, last_id)
         if beginning is None:
             return None
-        seconds = min(LONGEST_SECONDS, (expires - self._database.clock.now()).total_seconds())
         feed = Feed(beginning.after, without_what_is_outdated)
-        batches = self._batches(job_id, feed, beginning, ALWAYS.union(kinds), seconds)
-        return Stream(batches, feed.end)
+        missed = self._missed(job_id, feed, beginning, ALWAYS.union(kinds))
+        return self.readers.stream(feed, missed, expires, partial(self._leave, job_id, feed))
 
     # ---- one reader -----------------------------------------------------------------------------------
 
-    async def _batches(
-        self, job_id: str, feed: Feed, beginning: _Beginning, kinds: frozenset[str], seconds: float
-    ) -> AsyncGenerator[Sequence[Event], None]:
-        timer = asyncio.get_running_loop().call_later(max(seconds, 0.0), feed.end)
-        self._feeds.add(feed)
-        try:
-            if beginning.snapshot is not None:
-                yield (_snapshot(beginning.after, beginning.snapshot, reset=beginning.reset),)
-            else:
-                yield ()  # so that the reader knows that it is connected
-            async for batch in self._missed(job_id, feed, kinds):
-                yield batch
-            while (taken := await feed.take()) is not None:
-                yield taken
-            if feed.slow:
-                self.overflows += 1
-                logger.info("a reader of a job is cut off: it did not take its events", job_id=job_id)
-        except StoreUnavailable as error:
-            logger.warning("the stream of a job ends; its reader will come again", reason=str(error))
-        finally:
-            timer.cancel()
-            feed.close()
-            self._feeds.discard(feed)
-            self._leave(job_id, feed)
-
-    async def _missed(self, job_id: str, feed: Feed, kinds: frozenset[str]) -> AsyncIterator[Sequence[Event]]:
+    async def _missed(
+        self, job_id: str, feed: Feed, beginning: _Beginning, kinds: frozenset[str]
+    ) -> AsyncGenerator[Sequence[Event]]:
         """What there is beyond the reader's position, until it can join the others, or the end of the job."""
+        if beginning.snapshot is not None:
+            yield (_snapshot(beginning.after, beginning.snapshot, reset=beginning.reset),)
+        else:
+            yield ()  # so that the reader knows that it is connected
         while not feed.ended:
             async with self._database.read() as connection:
                 found = await event_store.after(connection, job_id, feed.after, PAGE)

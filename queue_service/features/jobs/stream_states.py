@@ -15,10 +15,10 @@ import structlog
 from pydantic_core import to_json
 
 from queue_service.api.feeds import Feed
+from queue_service.api.readers import Readers
 from queue_service.api.streaming import Event, Stream
 from queue_service.features.jobs import event_store, stream_store
 from queue_service.features.jobs.event_store import JobEvent
-from queue_service.operations.batching import Overloaded
 from queue_service.store.database import Database, StoreUnavailable
 from queue_service.store.signals import Signal, TopicStirred
 
@@ -27,8 +27,6 @@ logger = structlog.get_logger(__name__)
 PAGE: Final = 100
 POLL_SECONDS: Final = 2.0
 PAUSE_SECONDS: Final = 0.5
-LONGEST_SECONDS: Final = 3600.0
-"""Then a reader must come again, with credentials that are still good."""
 MISSING_SECONDS: Final = 70.0
 """For how long an id is looked for: longer than any transaction of ours goes on."""
 MOST_MISSING: Final = 10_000
@@ -50,8 +48,7 @@ class StateStreams:
 
     def __init__(self, database: Database, *, most_readers: int) -> None:
         self._database = database
-        self._most_readers = most_readers
-        self._feeds: set[Feed] = set()
+        self.readers = Readers("the states of jobs", most_readers, database.clock)
         self._joined: dict[Feed, Wanted] = {}
         self._position = 0
         """The joined readers have been given all events up to this one that could be seen."""
@@ -59,22 +56,14 @@ class StateStreams:
         """Ids before it that could not be seen, and until when they are looked for."""
         self._stirred = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._stopping = False
         database.subscribe(self._on_signal)
-
-    @property
-    def readers(self) -> int:
-        """Streams that are open."""
-        return len(self._feeds)
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="job states")
 
     async def stop(self) -> None:
-        """End all streams; their readers come again, to another process."""
-        self._stopping = True
-        for feed in self._feeds:
-            feed.end()
+        """End all streams."""
+        self.readers.end()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -84,42 +73,28 @@ class StateStreams:
 
         Raises Overloaded and StoreUnavailable.
         """
-        if self._stopping:
-            raise Overloaded("this process is about to end")
-        if self.readers >= self._most_readers:
-            raise Overloaded(f"{self.readers} dashboards are open already")
+        self.readers.admit()
         async with self._database.read() as connection:
             last = await event_store.last_state(connection)
         known = last_id is not None and last_id.isascii() and last_id.isdigit() and int(last_id) <= last
         feed = Feed(int(last_id) if known and last_id is not None else last)
-        seconds = min(LONGEST_SECONDS, (expires - self._database.clock.now()).total_seconds())
         start = () if known else (_start(feed.after, reset=last_id is not None),)
-        return Stream(self._batches(feed, wanted, seconds, start), feed.end)
+        missed = self._missed(feed, wanted, start)
+        return self.readers.stream(feed, missed, expires, lambda: self._leave(feed))
 
-    async def _batches(
-        self, feed: Feed, wanted: Wanted, seconds: float, start: Sequence[Event]
-    ) -> AsyncGenerator[Sequence[Event], None]:
-        timer = asyncio.get_running_loop().call_later(max(seconds, 0.0), feed.end)
-        self._feeds.add(feed)
-        try:
-            yield start
-            while not feed.ended and feed not in self._joined:
-                async with self._database.read() as connection:
-                    found = await event_store.states_after(connection, feed.after, PAGE)
-                if found:
-                    feed.after = found[-1].id
-                if len(found) < PAGE:
-                    self._join(feed, wanted)
-                yield [_told(one, one.id) for one in found if wanted.fits(one)]
-            while (taken := await feed.take()) is not None:
-                yield taken
-        except StoreUnavailable as error:
-            logger.warning("a stream of states ends; its reader will come again", reason=str(error))
-        finally:
-            timer.cancel()
-            feed.close()
-            self._feeds.discard(feed)
-            self._joined.pop(feed, None)
+    async def _missed(
+        self, feed: Feed, wanted: Wanted, start: Sequence[Event]
+    ) -> AsyncGenerator[Sequence[Event]]:
+        """What there is beyond the dashboard's position, until it can join the others."""
+        yield start
+        while not feed.ended and feed not in self._joined:
+            async with self._database.read() as connection:
+                found = await event_store.states_after(connection, feed.after, PAGE)
+            if found:
+                feed.after = found[-1].id
+            if len(found) < PAGE:
+                self._join(feed, wanted)
+            yield [_told(one, one.id) for one in found if wanted.fits(one)]
 
     def _join(self, feed: Feed, wanted: Wanted) -> None:
         """Feed this dashboard with the others from now on, if it has all that they have."""
@@ -128,6 +103,9 @@ class StateStreams:
         if feed.after >= self._position:
             self._joined[feed] = wanted
             self._stirred.set()
+
+    def _leave(self, feed: Feed) -> None:
+        self._joined.pop(feed, None)
 
     async def _run(self) -> None:
         while True:

@@ -5,7 +5,7 @@ others, who are fed together. Rules: ``seed-systems.md`` B.7, ``docs/decisions/0
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -13,9 +13,9 @@ import structlog
 from pydantic_core import to_json
 
 from queue_service.api.feeds import Feed
+from queue_service.api.readers import Readers
 from queue_service.api.streaming import Event, Stream
 from queue_service.features.streams.filters import Filters, Wanted
-from queue_service.operations.batching import Overloaded
 from queue_service.store import event_log
 from queue_service.store.database import Database, StoreUnavailable
 from queue_service.store.event_log import LoggedEvent, Page, State
@@ -31,8 +31,6 @@ PUSHED_AT_ONCE: Final = 2000
 RELIEF_SECONDS: Final = 0.1
 """How long readers who are behind are waited for, before more is read."""
 PAUSE_SECONDS: Final = 0.5
-LONGEST_SECONDS: Final = 3600.0
-"""Then a reader must come again, with credentials that are still good."""
 
 
 class Tail:
@@ -41,32 +39,21 @@ class Tail:
     def __init__(self, database: Database, *, kept: timedelta, most_readers: int) -> None:
         self._database = database
         self._kept = kept
-        self._most_readers = most_readers
         self._filters: Filters[Feed] = Filters()
-        self._feeds: set[Feed] = set()
+        self.readers = Readers("events", most_readers, database.clock)
         self._position = 0
         """What the joined readers have been given all events up to."""
         self._renew_at: datetime | None = None
         self._stirred = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._stopping = False
-        self.overflows = 0
-        """Readers that were cut off because they took nothing."""
         database.subscribe(self._on_signal)
-
-    @property
-    def readers(self) -> int:
-        """Streams that are open."""
-        return len(self._feeds)
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="event streams")
 
     async def stop(self) -> None:
-        """End all streams; their readers come again, to another process."""
-        self._stopping = True
-        for feed in self._feeds:
-            feed.end()
+        """End all streams."""
+        self.readers.end()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -76,43 +63,21 @@ class Tail:
 
         Raises Overloaded and StoreUnavailable.
         """
-        if self._stopping:
-            raise Overloaded("this process is about to end")
-        if self.readers >= self._most_readers:
-            raise Overloaded(f"{self.readers} streams of events are open already")
-        seconds = min(LONGEST_SECONDS, (expires - self._database.clock.now()).total_seconds())
+        self.readers.admit()
         state = await self._keep()
         after = _known(last_id, state)
         feed = Feed(state.position if after is None else after)
         ready = _event("ready", feed.after, {"reset": last_id is not None and after is None})
-        return Stream(self._batches(feed, bindings, ready, seconds), feed.end)
+        missed = self._missed(feed, bindings, ready)
+        return self.readers.stream(feed, missed, expires, lambda: self._filters.remove(feed))
 
     # ---- one reader -----------------------------------------------------------------------------------
 
-    async def _batches(
-        self, feed: Feed, bindings: Sequence[Wanted], ready: Event, seconds: float
-    ) -> AsyncGenerator[Sequence[Event], None]:
-        timer = asyncio.get_running_loop().call_later(max(seconds, 0.0), feed.end)
-        self._feeds.add(feed)
-        try:
-            yield (ready,)
-            async for batch in self._missed(feed, bindings):
-                yield batch
-            while (taken := await feed.take()) is not None:
-                yield taken
-            if feed.slow:
-                self.overflows += 1
-                logger.info("a reader of events is cut off: it did not take them")
-        except StoreUnavailable as error:
-            logger.warning("a stream of events ends; its reader will come again", reason=str(error))
-        finally:
-            timer.cancel()
-            feed.close()
-            self._feeds.discard(feed)
-            self._filters.remove(feed)
-
-    async def _missed(self, feed: Feed, bindings: Sequence[Wanted]) -> AsyncIterator[Sequence[Event]]:
+    async def _missed(
+        self, feed: Feed, bindings: Sequence[Wanted], ready: Event
+    ) -> AsyncGenerator[Sequence[Event]]:
         """What the log has beyond the reader's position, until it can join the others without a gap."""
+        yield (ready,)
         own: Filters[Feed] = Filters()
         own.add(feed, bindings)
         while not feed.ended:
@@ -147,7 +112,7 @@ class Tail:
             self._stirred.clear()
             more = False
             try:
-                if self._feeds:
+                if self.readers:
                     more = await self.run_once()
             except StoreUnavailable as error:
                 logger.warning("streams of events wait for the database", reason=str(error))
