@@ -91,10 +91,19 @@ class ReportFrame(Document):
     step: StepName | None = None
 
 
-class DelayFrame(Document):
-    """``work.v2``: more time for an item, or a pause for it."""
+class ExtendFrame(Document):
+    """``work.v2``: more time for an item; beyond the task's deadline it is cut."""
 
-    kind: Literal["extend", "snooze"]
+    kind: Literal["extend"]
+    task_id: TaskId = Field(alias="task_id")
+    run_id: Annotated[int, INTEGRAL] = Field(alias="run_id")
+    seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class SnoozeFrame(Document):
+    """``work.v2``: a pause for an item."""
+
+    kind: Literal["snooze"]
     task_id: TaskId = Field(alias="task_id")
     run_id: Annotated[int, INTEGRAL] = Field(alias="run_id")
     seconds: Annotated[float, Field(ge=0, le=LONGEST.total_seconds())]

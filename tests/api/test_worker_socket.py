@@ -410,9 +410,27 @@ async def test_more_time_is_given_up_to_the_deadline(work: AttachedWork, clock: 
     told = await socket.receive()
     assert (told["kind"], told["taken_until"]) == ("extended", "2024-05-01T12:10:00.000Z")
     assert (await work.queue.run(task_id))["takenUntil"] == "2024-05-01T12:10:00.000Z"
-    await socket.send({"kind": "extend", "task_id": task_id, "run_id": 0, "seconds": 86400})
     status = await work.queue.status(task_id)
-    assert (await socket.receive())["taken_until"] == status["deadline"]
+    for seconds in (86_400, 86_401, 1e300):
+        await socket.send({"kind": "extend", "task_id": task_id, "run_id": 0, "seconds": seconds})
+        assert (await socket.receive())["taken_until"] == status["deadline"]
+    await socket.hang_up()
+
+
+@pytest.mark.parametrize(
+    ("kind", "seconds"),
+    [("extend", 0), ("extend", -1), ("snooze", -1), ("snooze", 86_401)],
+)
+async def test_a_time_that_no_item_can_have_is_refused(
+    work: AttachedWork, kind: str, seconds: object
+) -> None:
+    socket = await work.attached(TAG, capacity=1)
+    task_id = await work.create()
+    await socket.receive()
+    await socket.send({"kind": kind, "task_id": task_id, "run_id": 0, "seconds": seconds})
+    told = await socket.receive()
+    assert (told["kind"], told["code"], told["task_id"]) == ("error", "InvalidFrame", task_id)
+    assert told["message"].startswith("`/seconds`")
     await socket.hang_up()
 
 

@@ -12,7 +12,15 @@ from pydantic_core import from_json
 from queue_service.features.worker_socket.connection import DEFAULT_CAPACITY, V2
 from queue_service.features.worker_socket.matching import folded
 from schemas.jobs import LogReport, OutputReport, ProgressReport, StepReport
-from schemas.work import DelayFrame, Descriptions, HelloFrame, ProgressFrame, ReportFrame, WorkDescription
+from schemas.work import (
+    Descriptions,
+    ExtendFrame,
+    HelloFrame,
+    ProgressFrame,
+    ReportFrame,
+    SnoozeFrame,
+    WorkDescription,
+)
 
 _DESCRIPTIONS: Final = TypeAdapter(Descriptions)
 _REPORTS: Final[dict[str, type[StepReport] | type[LogReport] | type[OutputReport]]] = {
@@ -20,6 +28,8 @@ _REPORTS: Final[dict[str, type[StepReport] | type[LogReport] | type[OutputReport
     "log": LogReport,
     "output": OutputReport,
 }
+BEYOND_DEADLINES: Final = timedelta(days=36_500)
+"""More time than any task has."""
 _ENVELOPE: Final = frozenset({"kind", "task_id", "run_id", "id", "step"})
 
 
@@ -161,11 +171,13 @@ def _typed(value: dict[str, Any], protocol: str) -> Frame | None:
                 return Progress(progress.task_id, progress.run_id, _facts(progress))
             case "step" | "log" | "output":
                 return _report(value)
-            case "extend" | "snooze":
-                ask = DelayFrame.model_validate(value)
-                if kind == "extend" and ask.seconds <= 0:
-                    raise BadFrame("InvalidFrame", "`/seconds`: must be more than nothing", task_id)
-                return Ask(kind, ask.task_id, ask.run_id, timedelta(seconds=ask.seconds))
+            case "extend":
+                extend = ExtendFrame.model_validate(value)
+                by = timedelta(seconds=min(extend.seconds, BEYOND_DEADLINES.total_seconds()))
+                return Ask(kind, extend.task_id, extend.run_id, by)
+            case "snooze":
+                snooze = SnoozeFrame.model_validate(value)
+                return Ask(kind, snooze.task_id, snooze.run_id, timedelta(seconds=snooze.seconds))
             case "drain":
                 return Drain()
     except ValidationError as error:
