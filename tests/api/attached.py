@@ -13,7 +13,9 @@ from queue_service.api.app import Application
 from queue_service.features.feature import Parts
 from queue_service.features.worker_socket.feature import WORK_API, WORKER_SOCKET, Holds
 from queue_service.features.worker_socket.gateway import Gateway
+from queue_service.features.worker_socket.presence import TOPIC
 from queue_service.settings import Settings
+from queue_service.store.signals import Signal, TopicStirred
 from tests.api.neighbour import Neighbour
 from tests.api.running_queue import RunningQueue
 
@@ -128,6 +130,8 @@ class AttachedWork(Neighbour):
         self.application = application
         self.gateway = gateway
         self.holds = Holds(queue.database)
+        self._changed = asyncio.Event()
+        queue.database.subscribe(self._hear)
 
     def socket(self, query: str = "", **options: Any) -> Socket:
         return Socket(self.application, query=query, **options)
@@ -137,7 +141,9 @@ class AttachedWork(Neighbour):
         socket = self.socket(protocols=() if capacity is None else ("work.v2",))
         await socket.__aenter__()
         if capacity is None:
+            before = len(self.gateway.connections)
             await socket.send(list(tasks))
+            await self._more_than(before)
         else:
             await socket.send({"kind": "hello", "capacity": capacity, "tasks": list(tasks)})
             assert (await socket.receive())["kind"] == "registered"
@@ -158,6 +164,19 @@ class AttachedWork(Neighbour):
             while self.gateway.answers.under_way or not self.gateway.settled.is_set():
                 await self.gateway.answers.written()
                 await self.gateway.settled.wait()
+
+    async def _more_than(self, connections: int) -> None:
+        """Until there is one more: a worker of ``work.v1`` is not told that it is attached."""
+        async with asyncio.timeout(SECONDS):
+            while len(self.gateway.connections) == connections:
+                await self._changed.wait()
+                self._changed.clear()
+                for _ in range(FRAMES):  # told by the commit, just before the gateway has the connection
+                    await asyncio.sleep(0)
+
+    def _hear(self, signal: Signal) -> None:
+        if signal == TopicStirred(TOPIC):
+            self._changed.set()
 
     async def state(self, task_id: str) -> str:
         return str((await self.queue.status(task_id))["state"])

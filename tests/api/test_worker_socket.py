@@ -399,6 +399,22 @@ async def test_attaching_and_detaching_is_told(work: AttachedWork, queue: Runnin
     assert {message.body["taskName"] for message in told} == {"tag"}
 
 
+async def test_the_task_queue_of_an_idle_worker_is_known(
+    work: AttachedWork, queue: RunningQueue, clock: ManualClock
+) -> None:
+    tasks = [{"name": "Tag_it"}, {"name": "ends-"}]
+    socket = await work.attached(*tasks, capacity=1)
+    paused = await queue.post("/task-queues/attached%2Ftag-it/pause")
+    assert paused["taskQueues"][0]["taskQueueId"] == "attached/tag-it"
+    clock.advance(hours=23)
+    await socket.send({"kind": "hello", "tasks": tasks})
+    await socket.receive()
+    clock.advance(hours=23)
+    listed = (await queue.get("/task-queues"))["taskQueues"]
+    assert [one["taskQueueId"] for one in listed] == ["attached/tag-it"]
+    await socket.hang_up()
+
+
 # ---- work.v2 -----------------------------------------------------------------------------------------
 
 

@@ -42,9 +42,14 @@ class Terms:
 def queue_of(name: str) -> str:
     """The task queue of items of this name. Raises InputError for a name that gives none."""
     worker_type = folded(name)
-    if worker_type.endswith("-"):
+    if not is_queue(worker_type):
         raise InputError(f"`/name`: `{name}` must end with a letter or a digit: it becomes a worker type.")
     return QUEUES + worker_type
+
+
+def is_queue(folded_name: str) -> bool:
+    """Whether there can be items of this name: it is a worker type."""
+    return not folded_name.endswith("-")
 
 
 def name_of(task: Task) -> str:

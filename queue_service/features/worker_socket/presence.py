@@ -6,18 +6,22 @@ stands for a process that is gone (WI-2, WI-3).
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
 
+from queue_service.core.workers import KEPT, Seen
 from queue_service.features.worker_socket import store
 from queue_service.features.worker_socket.connection import Connection
+from queue_service.features.worker_socket.items import QUEUES, is_queue
 from queue_service.features.worker_socket.matching import Description
-from queue_service.store import outbox
+from queue_service.operations.sightings import REFRESH
+from queue_service.store import outbox, workers
 from queue_service.store.database import Database, StoreUnavailable, Tx
 from queue_service.store.outbox import Outgoing
 from queue_service.store.signals import TopicStirred
+from schemas.times import EPOCH
 from schemas.work import WorkerAttachedMessage, WorkerDetachedMessage
 
 logger = structlog.get_logger(__name__)
@@ -38,6 +42,8 @@ class Presence:
         self._database = database
         self._gateway = gateway
         self._told: list[Any] = []
+        self._noted: dict[str, datetime] = {}
+        """When the task queue of each name was last written down."""
         self._row = asyncio.Lock()
         """The row says what the connections take when it is written: one after the other."""
 
@@ -50,7 +56,7 @@ class Presence:
         )
         async with self._row:
             told = self._descriptions(connection)
-            await self._database.write(lambda tx: self._tell(tx, told, message))
+            await self._write(told, lambda tx: outbox.record(tx, [_outgoing(message)]))
             self.connections[connection.worker_id] = connection
 
     async def detach(
@@ -67,7 +73,9 @@ class Presence:
 
         async def script(tx: Tx) -> None:
             await first(tx)
-            await self._tell(tx, self._descriptions(), message)
+            await store.renew(tx, self._gateway, self._descriptions(), LEASE)
+            await outbox.record(tx, [_outgoing(message)])
+            tx.announce(TopicStirred(TOPIC))
 
         async with self._row:
             await self._database.write(script)
@@ -78,12 +86,7 @@ class Presence:
             if not self.connections and not self._told:
                 return
             told = self._told = self._descriptions()
-
-            async def script(tx: Tx) -> None:
-                await store.renew(tx, self._gateway, told, LEASE)
-                tx.announce(TopicStirred(TOPIC))
-
-            await self._database.write(script)
+            await self._write(told)
 
     async def read_others(self) -> None:
         """Learn what workers of other gateways take. Raises StoreUnavailable."""
@@ -103,15 +106,28 @@ class Presence:
         except StoreUnavailable:
             logger.warning("the gateway could not sign off; others will notice")
 
-    async def _tell(
-        self, tx: Tx, told: list[Any], message: WorkerAttachedMessage | WorkerDetachedMessage
-    ) -> None:
-        await store.renew(tx, self._gateway, told, LEASE)
-        await outbox.record(tx, [Outgoing(message, (), (f"worker {message.worker_id}",))])
-        tx.announce(TopicStirred(TOPIC))
+    async def _write(self, told: list[Any], beside: Callable[[Tx], Awaitable[object]] | None = None) -> None:
+        """Write what the connections take, and, once a minute, that their task queues are in use (Q-1)."""
+        now = self._database.clock.now()
+        queues = {QUEUES + name for name, _ in told if is_queue(name)}
+        due = sorted(each for each in queues if now - self._noted.get(each, EPOCH) >= REFRESH)
+
+        async def script(tx: Tx) -> None:
+            await store.renew(tx, self._gateway, told, LEASE)
+            if beside is not None:
+                await beside(tx)
+            await workers.note_queues(tx, dict.fromkeys(due, Seen(tx.now, tx.now + KEPT)))
+            tx.announce(TopicStirred(TOPIC))
+
+        await self._database.write(script)
+        self._noted = {each: now if each in due else self._noted[each] for each in queues}
 
     def _descriptions(self, *further: Connection) -> list[Any]:
         """What the connections take, each once: thousands may take the same."""
         present = (one for one in (*self.connections.values(), *further) if not one.draining)
         distinct = dict.fromkeys(told for connection in present for told in connection.told)
         return [(name, dict(filter)) for name, filter in distinct]
+
+
+def _outgoing(message: WorkerAttachedMessage | WorkerDetachedMessage) -> Outgoing:
+    return Outgoing(message, (), (f"worker {message.worker_id}",))
