@@ -21,7 +21,8 @@ WORK_EXCHANGES: Final[tuple[Exchange, ...]] = (
         work.WorkerAttachedMessage,
         _WORDS,
         "Worker attached",
-        "A worker attached over a WebSocket. Each connection is another worker.",
+        "A worker attached over a WebSocket. Each connection is another worker, seen for the first time "
+        "(`firstSeen`).",
     ),
     Exchange(
         _WORK,

@@ -208,9 +208,7 @@ class AttachedWorkers(Document):
 
 
 class WorkerConnectionMessage(Message):
-    """A worker attached or detached; the exchange tells which."""
-
-    schema_name = "worker-connection-message"
+    """A worker attached or detached."""
 
     worker_group: WorkerGroup
     worker_id: WorkerId
@@ -221,8 +219,15 @@ class WorkerConnectionMessage(Message):
 class WorkerAttachedMessage(WorkerConnectionMessage):
     """A worker attached."""
 
+    schema_name = "worker-attached-message"
+
+    first_seen: Literal[True] | None = None
+    """Nobody has seen this worker before. Each connection is another worker, so this is always so."""
+
 
 class WorkerDetachedMessage(WorkerConnectionMessage):
     """A worker is gone."""
+
+    schema_name = "worker-detached-message"
 
     reason: Text

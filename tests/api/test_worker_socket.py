@@ -397,6 +397,7 @@ async def test_attaching_and_detaching_is_told(work: AttachedWork, queue: Runnin
     assert [message.exchange.rpartition("/")[2] for message in told] == ["worker-attached", "worker-detached"]
     assert {message.body["workerGroup"] for message in told} == {work.gateway.name}
     assert {message.body["taskName"] for message in told} == {"tag"}
+    assert [message.body.get("firstSeen") for message in told] == [True, None]
 
 
 async def test_the_task_queue_of_an_idle_worker_is_known(

@@ -130,7 +130,9 @@ ALL: Final[tuple[Message, ...]] = (
     TriggerBlockedMessage(group="reports", trigger_id="nightly", reason="The range failed."),
     TriggerExhaustedMessage(group="reports", trigger_id="nightly", reason="It has fired 3 times."),
     TriggerLoopMessage(group="reports", trigger_id="nightly", reason="Ten triggers fired each other."),
-    WorkerAttachedMessage(worker_group="fN1SbArXTPSVFNUvaOlinQ", worker_id="w-1", task_name="tag"),
+    WorkerAttachedMessage(
+        worker_group="fN1SbArXTPSVFNUvaOlinQ", worker_id="w-1", task_name="tag", first_seen=True
+    ),
     WorkerDetachedMessage(
         worker_group="fN1SbArXTPSVFNUvaOlinQ", worker_id="w-1", task_name="tag", reason="closed"
     ),

@@ -113,6 +113,7 @@ def test_filters_are_bindings(members: dict[str, Any], bound: set[Bound]) -> Non
 
 TASK = {"status": STATUS, "runId": 0, "workerId": "w-1"}
 UPDATED = "exchange/taskbus-jobs/v1/job-updated"
+ATTACHED = "exchange/taskbus-work/v1/worker-attached"
 USER_BODY = {"tag": "deploy", "source": "server", "level": "alert", "jobId": TASK_ID}
 
 
@@ -133,6 +134,8 @@ USER_BODY = {"tag": "deploy", "source": "server", "level": "alert", "jobId": TAS
         ({"filterType": ["job-metrics"]}, UPDATED, {"log": {"message": "on and on"}}, False),
         ({"filterType": ["job-checkpoint-update"]}, UPDATED, {"log": {"message": "on and on"}}, False),
         ({"filterType": ["job-checkpoint-update"]}, UPDATED, {"progress": {"percent": 1}}, True),
+        ({"filterType": ["worker-first-seen"]}, ATTACHED, {"workerId": "w-1", "firstSeen": True}, True),
+        ({"filterType": ["worker-first-seen"]}, ATTACHED, {"workerId": "w-1"}, False),
         ({"filterType": ["variable-deleted"]}, KV_CHANGED, {"op": "expire"}, True),
         ({"filterType": ["variable"]}, KV_CHANGED, {"op": "expire"}, False),
         ({"filterType": ["user-alert"]}, USER, USER_BODY, True),

@@ -85,7 +85,6 @@ MAPPED: Final[dict[str, tuple[Kind, ...]]] = {
     **dict.fromkeys(
         (
             "worker-connected",
-            "worker-first-seen",
             "worker-created",
             "worker-started",
             "worker-updated",
@@ -96,6 +95,7 @@ MAPPED: Final[dict[str, tuple[Kind, ...]]] = {
         ),
         _ATTACHED,
     ),
+    "worker-first-seen": _kinds("worker-attached", firstSeen=(True,)),
     **dict.fromkeys(
         (
             "worker-offline",

@@ -53,6 +53,7 @@ class Presence:
             worker_group=self._gateway,
             worker_id=connection.worker_id,
             task_name=connection.described[0].name,
+            first_seen=True,
         )
         async with self._row:
             told = self._descriptions(connection)
