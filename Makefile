@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RUNNABLE := $(VENV)/runnable
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
@@ -13,7 +14,7 @@ help: ## Print this list
 
 setup: $(INSTALLED) ## Make .venv with Taskbus and everything its tests need
 
-demo: setup ## Run a real task graph on two workers, one of which is killed on the way
+demo: $(RUNNABLE) ## Run a real task graph on two workers, one of which is killed on the way
 	$(BIN)/python -m examples.demo
 
 test: setup ## Run the tests; PostgreSQL and RabbitMQ are found or started
@@ -48,9 +49,18 @@ clean: ## Remove .venv, caches and build output
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# A virtual environment with Taskbus and these extras.
+define install
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	echo "Taskbus needs Python 3.11 or newer. Name one: make setup PYTHON=python3.12" >&2; exit 1; }
+@test -x $(BIN)/pip || .ci/make-venv $(PYTHON) $(VENV)
+$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(1)]'
+@touch $(RUNNABLE) $@
+endef
+
+# The demo waits for the service alone, and not for what tests need.
+$(RUNNABLE): pyproject.toml
+	$(call install,server)
+
 $(INSTALLED): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "Taskbus needs Python 3.11 or newer. Name one: make setup PYTHON=python3.12" >&2; exit 1; }
-	@test -x $(BIN)/pip || .ci/make-venv $(PYTHON) $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@touch $@
+	$(call install,dev)
