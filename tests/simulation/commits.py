@@ -239,15 +239,28 @@ class Commits:
         fitting = [wait for wait in waits if after.available_at == (now + wait if wait else None)]
         return self._history.model.snooze(state, now, number, (fitting or waits)[0])
 
+    def _still_missing(self, life: Life) -> set[str]:
+        """What a task waits for; an end from before a rerun may count, as dependents are told of it later."""
+        requires = life.definition["requires"]
+        return {
+            needed
+            for needed in life.waits_for
+            if not any(
+                step.after is not None and satisfies(requires, step.after.name)
+                for step in self._history.lives[needed].steps
+            )
+        }
+
     def _first_run(self, task_id: str, life: Life, state: State, after: State, now: int) -> State:
         run = after.runs[0] if after.runs else None
-        if run is None and after.available_at is not None and not life.waits_for:
+        waits_for = self._still_missing(life)
+        if run is None and after.available_at is not None and not waits_for:
             return self._history.model.freed(state, now)
         match run and run.created, run and run.resolved_as:
             case "scheduled", _ if state.available_at is not None and state.available_at <= now:
                 return self._history.model.come_due(state, now)
             case "scheduled", _:
-                if life.waits_for or state.wishes.held or state.available_at is not None:
+                if waits_for or state.wishes.held or state.available_at is not None:
                     self._called(task_id, "schedule_task")
                     life.by_call = True
                     return self._history.model.schedule(state, now)
