@@ -139,6 +139,11 @@ def tried_again(available: datetime) -> Outcome:
     return Outcome(edits, ("task-exception ended by worker",), available=available, counts={"errors": 1})
 
 
+def tried_again_at_once() -> Outcome:
+    edits = ("ended", "exception", "intermittent-task"), ("added", "task-retry")
+    return Outcome(edits, ("task-exception ended by worker", "task-pending last"), counts={"errors": 1})
+
+
 def final(reason: str) -> Outcome:
     return ended("exception", reason, "task-exception ended by worker")
 
@@ -473,13 +478,19 @@ VERBS.update(
             ((RUNNING, FAILS), REPEATED, *NOT_HELD),
         ),
         "reportFailed with an error and a time past": Verb(
-            failing(last, retry_at=NOW - timedelta(milliseconds=1)),
+            failing(last, retry_at=NOW - timedelta(seconds=1)),
             (
-                (ATTEMPTS_LEFT, tried_again(NOW + timedelta(seconds=1))),
+                # By the default policy, also where that of the task would wait until after the deadline.
+                (ATTEMPTS_LEFT | BEHIND_DEADLINE, tried_again(NOW + timedelta(seconds=1))),
                 (RUNNING, FAILS),
                 REPEATED,
                 *NOT_HELD,
             ),
+            ((RUNNING, FAILS), REPEATED, *NOT_HELD),
+        ),
+        "reportFailed with an error and a time just past": Verb(
+            failing(last, retry_at=NOW - timedelta(milliseconds=500)),
+            ((ATTEMPTS_LEFT | BEHIND_DEADLINE, tried_again_at_once()), (RUNNING, FAILS), REPEATED, *NOT_HELD),
             ((RUNNING, FAILS), REPEATED, *NOT_HELD),
         ),
         "reportFailed with an error of run 0": Verb(

@@ -147,14 +147,21 @@ class Replies:
                 yield state, now
 
     def _passed_over(self, request: Request, state: State) -> bool:
-        """Whether a later call of the same transaction may have changed the priority once more.
+        """Whether a later call of the same transaction may have left no trace of what this one did.
 
-        A commit shows the last of them only; that each was told is judged by the messages.
+        Of two changes of priority a commit shows the last, and none of a claim that was renewed in a run
+        that was snoozed then. Messages tell of each change of priority.
         """
-        return request.method == "change_task_priority" and any(
-            step.before == state and step.after.priority != state.priority
-            for step in self._history.lives[about(request)].steps
-        )
+        following = [
+            step.after for step in self._history.lives[about(request)].steps
+            if step.before == state and step.after is not None
+        ]  # fmt: skip
+        match request.method:
+            case "change_task_priority":
+                return any(after.priority != state.priority for after in following)
+            case "reclaim_task":
+                return any(after.snoozes > state.snoozes for after in following)
+        return False
 
     def _was_committed(self, task_id: str, state: State) -> bool:
         return any(step.after == state for step in reversed(self._history.lives[task_id].steps))

@@ -8,6 +8,7 @@ import pytest
 
 from taskbus.attached_command import ItemCommand
 from taskbus.attached_connection import AttachedItem
+from taskbus.attached_reports import ItemReports
 from taskbus.errors import TaskFailed
 from tests.taskbus import samples
 from tests.taskbus.cli.conftest import Run
@@ -101,7 +102,16 @@ def test_options_that_do_not_go_together_are_told(run: Run, arguments: tuple[str
 
 def item(data: object) -> AttachedItem:
     frame = {"task_id": TASK_ID, "run_id": 2, "task_name": "tag", "data": data, "attrs": {}, "deadline": TIME}
-    return AttachedItem(frame, lambda key, kind, facts: None)
+    return AttachedItem(frame, lambda key, kind, facts: None, untyped(frame))
+
+
+def untyped(frame: dict[str, Any]) -> ItemReports:
+    """Those of an item that is no typed job, of which nothing is reported."""
+
+    async def refuse(*_: object) -> Any:
+        raise AssertionError("nothing is to be reported")
+
+    return ItemReports(frame, refuse, refuse, asyncio.get_running_loop())
 
 
 async def ran(script: str, data: object = None) -> Any:
